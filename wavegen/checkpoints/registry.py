@@ -1,0 +1,65 @@
+"""The names of shipped models: every ``weights/NAME.safetensors`` with its card ``weights/NAME.md``."""
+
+import json
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+
+from wavegen.errors import InputError
+
+WEIGHTS = Path(__file__).parent.parent / "weights"
+DEFAULTS = {"speech": "speech-kathleen", "vocoder": "vocoder-kathleen"}
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """A shipped model in one line; ``default`` says whether it is used where none is named."""
+
+    name: str
+    kind: str
+    path: Path
+    summary: str
+    licence: str
+    default: bool
+
+
+def list_models() -> list[ModelCard]:
+    """Every shipped model, by name. Reads only the files' headers, without torch."""
+    cards = []
+    for path in sorted(WEIGHTS.glob("*.safetensors")):
+        with open(path, "rb") as file:
+            (size,) = struct.unpack("<Q", file.read(8))
+            header = json.loads(json.loads(file.read(size))["__metadata__"]["wavegen"])
+        info = header["card"]
+        cards.append(
+            ModelCard(
+                name=path.stem,
+                kind=header["kind"],
+                path=path,
+                summary=str(info.get("summary", "")),
+                licence=str(info.get("licence", "")),
+                default=path.stem in DEFAULTS.values(),
+            )
+        )
+    return cards
+
+
+def resolve(name_or_path: str | Path) -> Path:
+    """The file behind a name or path. InputError names the shipped models if it is neither."""
+    path = WEIGHTS / f"{name_or_path}.safetensors"
+    if "/" not in str(name_or_path) and path.is_file():
+        return path
+    given = Path(name_or_path)
+    if given.suffix or given.exists() or "/" in str(name_or_path):
+        return given
+    names = ", ".join(p.stem for p in sorted(WEIGHTS.glob("*.safetensors"))) or "none"
+    raise InputError(f"no model named {str(name_or_path)!r}; shipped are: {names}")
+
+
+def card(name: str) -> str:
+    """The model card of a shipped model, as Markdown."""
+    path = WEIGHTS / f"{name}.md"
+    if not path.is_file():
+        names = ", ".join(p.stem for p in sorted(WEIGHTS.glob("*.md"))) or "none"
+        raise InputError(f"no model card for {name!r}; there are cards for: {names}")
+    return path.read_text(encoding="utf-8")

@@ -1,0 +1,105 @@
+"""``wavegen evaluate``: score a vocoder, or a speech model with its vocoder."""
+
+import functools
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from wavegen.cli import options
+from wavegen.cli.report import Report
+from wavegen.errors import InputError
+
+if TYPE_CHECKING:
+    from wavegen.evaluation.protocol import SpeechEvaluation, VocoderEvaluation
+    from wavegen.training.data import Utterance
+
+app = typer.Typer(help="Score a vocoder on recordings, or a speech model on texts.", no_args_is_help=True)
+
+Limit = Annotated[int | None, typer.Option("--limit", help="Use only the first N recordings.")]
+Json = Annotated[Path | None, typer.Option("--json", help="Write every score to this file too.")]
+HELD_OUT = "A folder in LJSpeech layout; its held-out part (about 5 %, chosen by text) is used."
+
+
+@app.command("vocoder")
+def evaluate_vocoder(
+    context: typer.Context,
+    data: Annotated[Path, typer.Option("--data", help=HELD_OUT)],
+    vocoder: options.Vocoder = "default",
+    baseline: Annotated[str, typer.Option("--baseline", help="The vocoder to compare with, or none.")] = "griffin-lim",
+    perceptual: Annotated[
+        bool, typer.Option("--perceptual/--no-perceptual", help="Score PESQ and eSTOI, which need their packages.")
+    ] = True,
+    limit: Limit = None,
+    json_file: Json = None,
+    device: options.Device = "cpu",
+) -> None:
+    """Copy-synthesis of held-out recordings, scored against the recordings."""
+    report: Report = context.obj
+    recordings = [utterance.path for utterance in _held_out(data, limit)]
+
+    from wavegen import pipelines
+    from wavegen.evaluation import protocol
+
+    voice = pipelines.load_vocoder(vocoder, device)
+    with report.progress() as step:
+        result = protocol.evaluate_vocoder(
+            voice,
+            recordings,
+            baseline=None if baseline == "none" else pipelines.load_vocoder(baseline, device, voice.spec),
+            name=vocoder,
+            baseline_name=baseline,
+            perceptual=perceptual,
+            progress=step,
+        )
+    _show(result, json_file, report)
+
+
+@app.command("speech")
+def evaluate_speech(
+    context: typer.Context,
+    data: Annotated[Path | None, typer.Option("--data", help=HELD_OUT)] = None,
+    model: options.Model = "default",
+    vocoder: options.Vocoder = "default",
+    limit: Limit = None,
+    json_file: Json = None,
+    device: options.Device = "cpu",
+) -> None:
+    """How well a recogniser understands the speech: Harvard sentences, and held-out texts beside their recordings."""
+    report: Report = context.obj
+    utterances = [] if data is None else _held_out(data, limit)
+
+    from wavegen import pipelines
+    from wavegen.evaluation import protocol
+
+    with report.progress() as step:
+        result = protocol.evaluate_speech(
+            functools.partial(pipelines.speak, model=model, vocoder=vocoder, device=device),
+            utterances,
+            copy=functools.partial(pipelines.resynth, vocoder=vocoder, device=device),
+            progress=step,
+        )
+    _show(result, json_file, report)
+
+
+def _held_out(data: Path, limit: int | None) -> "list[Utterance]":
+    from wavegen.training.data import read_metadata, split_by_text
+
+    if limit is not None and limit < 1:
+        raise InputError(f"--limit: must be at least 1, not {limit}")
+    utterances = split_by_text(read_metadata(data))["test"][:limit]
+    if not utterances:
+        raise InputError(f"{data}: none of its texts falls into the held-out part")
+    return utterances
+
+
+def _show(result: "VocoderEvaluation | SpeechEvaluation", json_file: Path | None, report: Report) -> None:
+    from wavegen.audio.io import atomic
+    from wavegen.evaluation.protocol import format_table
+
+    print(format_table(result))
+    if json_file is not None:
+        with atomic(json_file) as temporary:
+            temporary.write_text(json.dumps(result.to_dict(), indent=1) + "\n", encoding="utf-8")
+        report.say(f"{json_file}: written")

@@ -1,0 +1,108 @@
+"""The program ``wavegen``: the table of commands, the global options, and how errors leave."""
+
+import os
+import sys
+import traceback
+import warnings
+from typing import Annotated
+
+import typer
+from typer.exceptions import Abort, Exit, TyperException
+
+from wavegen import __version__
+from wavegen.cli import evaluate, info, models, render, resynth, speak, train
+from wavegen.cli.report import Report
+from wavegen.errors import WavegenError
+
+USAGE = 2
+INTERRUPTED = 130
+BROKEN_PIPE = 141  # what a shell reports of a program that SIGPIPE ended
+FAULT = 1
+
+app = typer.Typer(
+    name="wavegen",
+    add_completion=False,
+    invoke_without_command=True,
+    context_settings={
+        "help_option_names": ["-h", "--help"],
+        "token_normalize_func": lambda name: name.replace("_", "-"),  # --output_dir is --output-dir
+    },
+)
+app.command()(speak.speak)
+app.command()(render.render)
+app.command()(resynth.resynth)
+app.command()(train.train)
+app.add_typer(evaluate.app, name="evaluate")
+app.add_typer(models.app, name="models")
+app.command()(info.info)
+
+
+@app.callback()
+def wavegen(
+    context: typer.Context,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show where an error came from.")] = False,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
+) -> None:
+    """Text in, waveform out: speech, vocoders and copy-synthesis.
+
+    Messages go to stderr, audio to files or stdout. --quiet and --debug may also stand behind the command.
+    """
+    context.obj.quiet, context.obj.debug = quiet, debug
+    if version:
+        print(__version__)
+        raise Exit
+    if context.invoked_subcommand is None:
+        print(context.get_help(), end="")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line and return its exit status; never raises."""
+    report = Report()
+    command = typer.main.get_command(app)
+    try:
+        arguments = _globals_first(sys.argv[1:] if arguments is None else arguments)
+        with warnings.catch_warnings():
+            warnings.showwarning = lambda message, *_: report.say(f"warning: {message}")
+            with command.make_context("wavegen", arguments, obj=report) as context:
+                command.invoke(context)
+        sys.stdout.flush()
+    except Exit as end:
+        return end.exit_code
+    except BaseException as error:
+        if report.debug:
+            traceback.print_exception(error)
+        return _leave(error)
+    return 0
+
+
+def _globals_first(arguments: list[str]) -> list[str]:
+    """The global flags may stand behind the command too: move them to the front."""
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    flags = [a for a in arguments[:end] if a in ("--debug", "--quiet", "-q")]
+    return sorted(flags) + [a for a in arguments[:end] if a not in flags] + arguments[end:]
+
+
+def _leave(error: BaseException) -> int:
+    """Say what went wrong in one line and return the exit status that goes with it."""
+    match error:
+        case KeyboardInterrupt() | Abort():
+            return _say("interrupted", INTERRUPTED)
+        case _ if isinstance(error, BrokenPipeError) or isinstance(error.__cause__, BrokenPipeError):
+            # The reader has gone; what is still buffered must not fail once more when Python shuts down.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return BROKEN_PIPE
+        case WavegenError():
+            return _say(str(error), USAGE)
+        case TyperException():
+            return _say(f"{error.format_message()} See: wavegen --help", USAGE)
+        case OSError():
+            where = f"{error.filename}: " if error.filename else ""
+            return _say(f"{where}{error.strerror or error}", USAGE)
+        case _:
+            return _say(f"{type(error).__name__}: {error} (a fault in wavegen; --debug shows where)", FAULT)
+
+
+def _say(message: str, status: int) -> int:
+    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    return status

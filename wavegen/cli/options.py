@@ -1,0 +1,35 @@
+"""Options that more than one command takes."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from wavegen.errors import InputError
+
+BIT_DEPTHS = {"16": "PCM_16", "24": "PCM_24", "float": "FLOAT"}
+
+Vocoder = Annotated[
+    str, typer.Option("--vocoder", help="Name or checkpoint file of the vocoder; griffin-lim needs no training.")
+]
+Model = Annotated[str, typer.Option("--model", help="Name or checkpoint file of the speech model.")]
+Device = Annotated[str, typer.Option("--device", help="Where to compute: cpu, cuda, cuda:1, mps.")]
+BitDepth = Annotated[str | None, typer.Option("--bit-depth", metavar="16|24|float", help="Sample format of the file.")]
+Output = Annotated[Path, typer.Option("--output", "-o", help="The file to write, or - for standard output.")]
+
+
+def subtype(bit_depth: str | None) -> str | None:
+    """The sample format, in soundfile's words, of a --bit-depth."""
+    if bit_depth is None:
+        return None
+    if bit_depth not in BIT_DEPTHS:
+        raise InputError(f"--bit-depth: must be one of {', '.join(BIT_DEPTHS)}, not {bit_depth}")
+    return BIT_DEPTHS[bit_depth]
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder for output, with its parents, unless it is there."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be made: {error.strerror or error}") from None

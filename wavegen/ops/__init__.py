@@ -1,0 +1,1 @@
+"""Compiled kernels, each with its slow, obvious reference beside it."""

@@ -1,0 +1,421 @@
+"""The jobs as plain functions: text → audio, mel → audio, audio → mel → audio.
+
+Every function takes the names or files of models, checks its arguments (InputError names the argument and its range)
+and gives back audio. Models are loaded once and kept for the next call.
+"""
+
+import functools
+import json
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple, Protocol, cast
+
+import numpy as np
+import torch
+import yaml
+from numpy.typing import NDArray
+from torch import Tensor
+
+from wavegen import checkpoints
+from wavegen.audio import io
+from wavegen.audio.features import CONVENTIONS, FeatureSpec, StreamingMel, convert_mel
+from wavegen.audio.io import Audio
+from wavegen.audio.resample import StreamResampler, resample
+from wavegen.checkpoints.registry import DEFAULTS
+from wavegen.errors import CheckpointError, InputError
+from wavegen.text import Pause, Utterance, analyse
+from wavegen.vocoders.base import Vocoder
+from wavegen.vocoders.griffin_lim import GriffinLim
+
+SPEED = (0.25, 4.0)
+PITCH = (-12.0, 12.0)  # semitones
+ENERGY = (0.25, 4.0)
+SENTENCE_SILENCE = (0.0, 10.0)  # seconds
+SAMPLE_RATE = (4000, 384000)  # Hz
+SEED = (0, 2**63 - 1)
+PEAK = 0.99
+GRIFFIN_LIM = "griffin-lim"
+BLOCK = 1 << 16  # samples read at a time in copy-synthesis
+SPOOL = 1 << 26  # bytes of a pipe kept in memory before they go to disk
+
+
+class SpeechModel(Protocol):
+    """What an acoustic model of speech offers."""
+
+    spec: FeatureSpec
+
+    def synthesize(
+        self,
+        phonemes: Sequence[str],
+        *,
+        speed: float,
+        pitch_shift: float,
+        energy: float,
+        generator: torch.Generator | None,
+    ) -> Tensor: ...
+
+
+class SpeechStream(Iterator[NDArray[np.float32]]):
+    """Speech as it is made: float32 samples (n,) in [-1, 1], one array a sentence or pause, at ``sample_rate``.
+
+    ``seconds`` counts the audio given so far, ``busy`` the seconds that its making took.
+    """
+
+    def __init__(self, chunks: Iterator[NDArray[np.float32]], sample_rate: int) -> None:
+        self._chunks = chunks
+        self.sample_rate = sample_rate
+        self.seconds = 0.0
+        self.busy = 0.0
+
+    def __next__(self) -> NDArray[np.float32]:
+        start = time.perf_counter()
+        chunk = next(self._chunks)
+        self.busy += time.perf_counter() - start
+        self.seconds += len(chunk) / self.sample_rate
+        return chunk
+
+
+def speak_stream(
+    text: str,
+    *,
+    model: str = "default",
+    vocoder: str = "default",
+    speed: float = 1.0,
+    pitch: float = 0.0,
+    energy: float = 1.0,
+    seed: int = 0,
+    sentence_silence: float = 0.15,
+    sample_rate: int | None = None,
+    device: str = "cpu",
+) -> SpeechStream:
+    """Speak ``text`` sentence by sentence. Arguments are checked and models loaded at the call, not at the first chunk.
+
+    ``model`` and ``vocoder`` are names of shipped models or checkpoint files, ``vocoder`` also "griffin-lim". ``speed``
+    is a factor in 0.25-4, ``pitch`` a shift of -12 to 12 semitones, ``energy`` a loudness factor in 0.25-4,
+    ``sentence_silence`` the seconds (0-10) between two sentences, ``sample_rate`` (4000-384000 Hz) by default the
+    models' own. The same ``seed`` gives the same samples. A sentence whose peak would exceed 0.99 is scaled down to it.
+
+    Raises InputError for a text without anything to say or an argument out of range, CheckpointError for a bad model.
+    """
+    _in_range("speed", speed, SPEED)
+    _in_range("pitch", pitch, PITCH)
+    _in_range("energy", energy, ENERGY)
+    _in_range("seed", seed, SEED)
+    _in_range("sentence_silence", sentence_silence, SENTENCE_SILENCE)
+    if sample_rate is not None:
+        _in_range("sample_rate", sample_rate, SAMPLE_RATE)
+    script = _script(text)
+    speech = cast(SpeechModel, _model(model, "speech", device))
+    voice = load_vocoder(vocoder, device, speech.spec)
+    speech.spec.require(voice.spec, f"speech model {model} and vocoder {vocoder} do not fit")
+    rate = sample_rate or speech.spec.sample_rate
+    generator = torch.Generator().manual_seed(seed)
+
+    def sentence(item: Utterance) -> NDArray[np.float32]:
+        with torch.inference_mode():
+            mel = speech.synthesize(item.phonemes, speed=speed, pitch_shift=pitch, energy=energy, generator=generator)
+            wave = _samples(voice(mel))[0]
+        return _unclipped(resample(wave, speech.spec.sample_rate, rate))
+
+    def chunks() -> Iterator[NDArray[np.float32]]:
+        before: Utterance | Pause | None = None
+        for item in script:
+            if isinstance(item, Pause):
+                yield _silence(item.seconds, rate)
+            else:
+                if isinstance(before, Utterance) and sentence_silence > 0:
+                    yield _silence(sentence_silence, rate)
+                yield sentence(item)
+            before = item
+
+    return SpeechStream(chunks(), rate)
+
+
+def speak(text: str, **options: Any) -> Audio:
+    """Speak ``text``: mono audio. Takes the arguments of :func:`speak_stream`, and is its chunks put together."""
+    stream = speak_stream(text, **options)
+    return Audio(np.concatenate(list(stream))[None], stream.sample_rate)
+
+
+def render(
+    mel: NDArray[np.floating[Any]],
+    *,
+    spec: FeatureSpec | None = None,
+    convert: bool = False,
+    vocoder: str = "default",
+    device: str = "cpu",
+    name: str = "mel",
+) -> Audio:
+    """The waveform of a log-mel (bands, frames) or (1, bands, frames): mono audio of frames × hop samples.
+
+    ``spec`` is the mel's convention, by default the vocoder's own. Another one than the vocoder's is an InputError that
+    names the fields, unless ``convert`` is set: then the mel is converted first, which loses some detail. A peak over
+    0.99 is scaled down to it. ``name`` is what errors call the mel.
+    """
+    x = _mel_tensor(mel, name)
+    voice = load_vocoder(vocoder, device, spec)
+    source = spec or voice.spec
+    if x.shape[1] != source.bands:
+        raise InputError(f"{name}: has {x.shape[1]} bands, but its convention has {source.bands}")
+    if convert:
+        x = convert_mel(x, source, voice.spec)
+    else:
+        source.require(voice.spec, f"{name}: does not fit vocoder {vocoder}")
+    with torch.inference_mode():
+        return Audio(_unclipped(_samples(voice(x.to(device)))), voice.spec.sample_rate)
+
+
+def read_mel(path: Path) -> tuple[NDArray[np.floating[Any]], FeatureSpec | None]:
+    """A mel file and the convention it states, if any.
+
+    ``.npy`` holds the array; ``.npz`` holds it as "mel", with an optional "spec", a JSON string of FeatureSpec fields;
+    ``.pt`` holds a tensor, or a dict with "mel" and an optional "spec", and is read with ``weights_only``.
+    """
+    readers = {".npy": _read_npy, ".npz": _read_npz, ".pt": _read_pt}
+    reader = readers.get(path.suffix.lower())
+    if reader is None:
+        raise InputError(f"{path}: a mel is read from .npy, .npz or .pt files")
+    try:
+        mel, fields = reader(path)
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror or error}") from None
+    except KeyError:
+        raise InputError(f'{path}: holds no "mel"') from None
+    except InputError:
+        raise
+    except Exception as error:  # the readers raise nearly anything for a damaged file
+        raise InputError(f"{path}: not a readable mel file ({type(error).__name__})") from None
+    if not isinstance(mel, np.ndarray):
+        raise InputError(f'{path}: "mel" is not an array')
+    return mel, None if fields is None else _spec(fields, str(path))
+
+
+def read_spec(name: str) -> FeatureSpec:
+    """A mel convention by its name in CONVENTIONS, or from a JSON or YAML file of FeatureSpec fields."""
+    if name in CONVENTIONS:
+        return CONVENTIONS[name]
+    path = Path(name)
+    if path.suffix.lower() not in (".json", ".yaml", ".yml"):
+        raise InputError(f"no mel convention {name!r}; known are {', '.join(CONVENTIONS)}, or a .json or .yaml file")
+    try:
+        fields = yaml.safe_load(path.read_text(encoding="utf-8"))  # JSON is YAML
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror or error}") from None
+    except (yaml.YAMLError, UnicodeDecodeError):
+        raise InputError(f"{path}: not valid JSON or YAML") from None
+    return _spec(fields, str(path))
+
+
+def resynth(audio: Audio, *, vocoder: str = "default", device: str = "cpu") -> Audio:
+    """Copy-synthesis: audio → mel → audio of the same rate, channels and length. Its peaks may pass 1."""
+    if audio.samples.shape[1] == 0:
+        raise InputError("audio: holds no samples")
+    voice = load_vocoder(vocoder, device)
+    chunks = list(_resynthesize([audio.samples], audio.sample_rate, audio.channels, voice, device))
+    return Audio(np.concatenate(chunks, axis=1), audio.sample_rate)
+
+
+def resynth_file(
+    source: str | Path,
+    target: str | Path,
+    *,
+    vocoder: str = "default",
+    device: str = "cpu",
+    subtype: str | None = None,
+) -> float:
+    """:func:`resynth` from file to file in bounded memory; gives the seconds of audio. "-" is standard input or output.
+
+    The target's sample format is ``subtype``, by default the closest to the source's that the target's format has.
+    """
+    if str(source) != "-" and Path(source).resolve() == Path(target).resolve():
+        raise InputError(f"{target}: is the input too; write to another file")
+    voice = load_vocoder(vocoder, device)
+    with _rereadable(source) as file:
+        about = io.info(file)
+        rate, channels = about.sample_rate, about.channels
+        subtype = subtype or io.matching_subtype(about, io.format_of(target))
+        with io.Writer(target, rate, channels, subtype=subtype) as writer:
+            for chunk in _resynthesize(io.blocks(file, BLOCK), rate, channels, voice, device):
+                writer.write(chunk)
+        return about.duration
+
+
+class _Spool(tempfile.SpooledTemporaryFile[bytes]):
+    """A stream kept for a second reading, on disk if it is long."""
+
+    name = "standard input"
+
+
+@contextmanager
+def _rereadable(source: str | Path) -> Iterator[Path | BinaryIO]:
+    """The source itself if it is a file; a pipe, which can be read but once, as a copy."""
+    if str(source) != "-" and not Path(source).is_fifo():
+        yield Path(source)
+        return
+    with _Spool(SPOOL) as spool, ExitStack() as stack:
+        stream = sys.stdin.buffer if str(source) == "-" else stack.enter_context(open(source, "rb"))
+        shutil.copyfileobj(stream, spool)
+        yield cast(BinaryIO, spool)
+
+
+def _resynthesize(
+    blocks: Iterable[NDArray[np.float32]], rate: int, channels: int, voice: Vocoder, device: str
+) -> Iterator[NDArray[np.float32]]:
+    """Blocks (channels, n) at ``rate`` → blocks of their copy-synthesis, as long in all; each stage holds a few."""
+    spec = voice.spec
+    down, up = StreamResampler(rate, spec.sample_rate, channels), StreamResampler(spec.sample_rate, rate, channels)
+    taken = 0
+
+    def counted() -> Iterator[NDArray[np.float32]]:
+        nonlocal taken
+        for block in blocks:
+            taken += block.shape[1]
+            yield down.process(block)
+        yield down.flush()
+
+    def resampled() -> Iterator[NDArray[np.float32]]:
+        for wave in voice.stream(mel.to(device) for mel in _mels(counted(), spec)):
+            yield up.process(_samples(wave))
+        yield up.flush()
+
+    given = 0
+    for chunk in resampled():
+        # The mel covers whole frames, so that the copy is never shorter than the source; cut what is over.
+        chunk = chunk[:, : taken - given]
+        given += chunk.shape[1]
+        if chunk.shape[1]:
+            yield chunk
+    if given < taken:
+        yield np.zeros((channels, taken - given), np.float32)
+
+
+def _mels(blocks: Iterable[NDArray[np.float32]], spec: FeatureSpec) -> Iterator[Tensor]:
+    """Blocks (channels, n) at the spec's rate → mels (channels, bands, frames), the end filled up to a whole frame."""
+    extractor = StreamingMel(spec)
+    length, channels = 0, 1
+    for block in blocks:
+        length, channels = length + block.shape[1], block.shape[0]
+        yield extractor.push(torch.from_numpy(block))
+    shortest = -(-spec.n_fft // spec.hop) * spec.hop
+    yield extractor.push(torch.zeros(channels, max(shortest - length, -length % spec.hop)))
+    yield extractor.finish()
+
+
+def _script(text: str) -> list[Utterance | Pause]:
+    if not isinstance(text, str):
+        raise InputError(f"text: must be a string, not {type(text).__name__}")
+    if not text.strip():
+        raise InputError("text: is empty")
+    script = analyse(text)
+    if not any(isinstance(item, Utterance) for item in script):
+        raise InputError(f"text: nothing to say in {text.strip()[:40]!r}")
+    return script
+
+
+def _in_range(name: str, value: float, limits: tuple[float, float]) -> None:
+    low, high = limits
+    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+        raise InputError(f"{name}: must be a number from {low:g} to {high:g}, not {value!r}")
+
+
+def _silence(seconds: float, rate: int) -> NDArray[np.float32]:
+    return np.zeros(round(seconds * rate), np.float32)
+
+
+def _samples(wave: Tensor) -> NDArray[np.float32]:
+    """A vocoder's output (channels, n) as float32 samples."""
+    samples: NDArray[np.float32] = wave.float().cpu().numpy()
+    if not np.isfinite(samples).all():
+        raise CheckpointError("the vocoder gave NaN or infinite samples; its checkpoint is damaged or diverged")
+    return samples
+
+
+def _unclipped(samples: NDArray[np.float32]) -> NDArray[np.float32]:
+    peak = float(np.abs(samples).max(initial=0.0))
+    return samples * np.float32(PEAK / peak) if peak > PEAK else samples
+
+
+def _mel_tensor(mel: NDArray[np.floating[Any]], name: str) -> Tensor:
+    """A checked mel as float32 (1, bands, frames)."""
+    if not np.issubdtype(mel.dtype, np.floating):
+        raise InputError(f"{name}: a mel is floating point, not {mel.dtype}")
+    if mel.ndim == 3 and mel.shape[0] == 1:
+        mel = mel[0]
+    if mel.ndim != 2:
+        raise InputError(f"{name}: a mel is (bands, frames) or (1, bands, frames), not {mel.shape}")
+    if mel.shape[1] == 0:
+        raise InputError(f"{name}: has no frames")
+    if not np.isfinite(mel).all():
+        raise InputError(f"{name}: holds NaN or infinite values")
+    return torch.from_numpy(np.ascontiguousarray(mel, np.float32))[None]
+
+
+class _MelFile(NamedTuple):
+    mel: Any
+    spec: Any
+
+
+def _read_npy(path: Path) -> _MelFile:
+    return _MelFile(np.load(path, allow_pickle=False), None)
+
+
+def _read_npz(path: Path) -> _MelFile:
+    with np.load(path, allow_pickle=False) as file:
+        return _MelFile(file["mel"], json.loads(str(file["spec"])) if "spec" in file else None)
+
+
+def _read_pt(path: Path) -> _MelFile:
+    loaded = torch.load(path, map_location="cpu", weights_only=True)
+    mel, spec = (loaded["mel"], loaded.get("spec")) if isinstance(loaded, dict) else (loaded, None)
+    if isinstance(mel, Tensor):
+        mel = (mel.float() if mel.dtype == torch.bfloat16 else mel).numpy()
+    return _MelFile(mel, json.loads(spec) if isinstance(spec, str) else spec)
+
+
+def _spec(fields: object, where: str) -> FeatureSpec:
+    if not isinstance(fields, dict):
+        raise InputError(f"{where}: a mel convention is a mapping of FeatureSpec fields")
+    try:
+        return FeatureSpec.from_dict(fields)
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from None
+    except TypeError:
+        raise InputError(f"{where}: a FeatureSpec field has a value of the wrong type") from None
+
+
+def load_vocoder(name: str, device: str = "cpu", spec: FeatureSpec | None = None) -> Vocoder:
+    """A vocoder by name or file. Griffin-Lim knows no convention of its own and works in ``spec``, if given."""
+    if name == GRIFFIN_LIM:
+        return GriffinLim(spec or FeatureSpec()).to(_device(device))
+    return cast(Vocoder, _model(name, "vocoder", device))
+
+
+def _model(name: str, role: str, device: str) -> torch.nn.Module:
+    """A ready model, from memory if the same file was loaded before."""
+    path = checkpoints.resolve(DEFAULTS[role] if name == "default" else name)
+    try:
+        stat = path.stat()
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror or error}") from None
+    return _loaded(path.resolve(), role, str(_device(device)), stat.st_mtime_ns, stat.st_size)
+
+
+@functools.lru_cache(maxsize=4)
+def _loaded(path: Path, role: str, device: str, modified: int, size: int) -> torch.nn.Module:
+    """Modification time and size tell a file from its next version under the same name."""
+    return checkpoints.load(path, device=device, role=role)
+
+
+def _device(name: str) -> torch.device:
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else "not available"
+        raise InputError(f"device {name!r} cannot be used: {reason}") from None
+    return device

@@ -1,0 +1,89 @@
+"""Discriminators of waveforms, used in training only.
+
+Multi-period (Kong et al. 2020, HiFi-GAN) and multi-resolution (Jang et al. 2021, UnivNet) discriminators of any width.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.utils.parametrizations import weight_norm
+
+Judgement = tuple[Tensor, list[Tensor]]
+
+
+@dataclass(frozen=True)
+class DiscriminatorConfig:
+    """``periods`` in samples and ``resolutions`` as FFT sizes; ``channels`` of the widest layer of each."""
+
+    periods: tuple[int, ...] = (2, 3, 5, 7, 11)
+    resolutions: tuple[int, ...] = (512, 1024, 2048)
+    period_channels: int = 512
+    resolution_channels: int = 64
+
+
+class PeriodDiscriminator(nn.Module):
+    """Judges a waveform folded into columns of one period. (batch, samples) → (logits, features)."""
+
+    def __init__(self, period: int, channels: int) -> None:
+        super().__init__()
+        self.period = period
+        widths = (1, channels // 16, channels // 8, channels // 4, channels)
+        self.layers = nn.ModuleList(
+            weight_norm(nn.Conv2d(a, b, (5, 1), (3, 1), padding=(2, 0)))
+            for a, b in zip(widths[:-1], widths[1:], strict=True)
+        )
+        self.last = weight_norm(nn.Conv2d(channels, 1, (3, 1), padding=(1, 0)))
+
+    def forward(self, x: Tensor) -> Judgement:
+        x = F.pad(x, (0, -x.shape[-1] % self.period), mode="reflect")
+        y = x.view(x.shape[0], 1, -1, self.period)
+        features = []
+        for layer in self.layers:
+            y = F.leaky_relu(layer(y), 0.1)
+            features.append(y)
+        return self.last(y).flatten(1), features
+
+
+class ResolutionDiscriminator(nn.Module):
+    """Judges the log-magnitude spectrogram of one FFT size. (batch, samples) → (logits, features)."""
+
+    hann: Tensor
+
+    def __init__(self, size: int, channels: int) -> None:
+        super().__init__()
+        self.size = size
+        self.register_buffer("hann", torch.hann_window(size), persistent=False)
+        self.layers = nn.ModuleList(
+            weight_norm(nn.Conv2d(a, channels, (3, 7), (1, s), padding=(1, 3)))
+            for a, s in ((1, 2), (channels, 2), (channels, 2), (channels, 1))
+        )
+        self.last = weight_norm(nn.Conv2d(channels, 1, 3, padding=1))
+
+    def forward(self, x: Tensor) -> Judgement:
+        with torch.autocast(x.device.type, enabled=False):
+            s = torch.stft(x.float(), self.size, self.size // 4, self.size, self.hann, return_complex=True)
+            y = torch.log(s.real.square() + s.imag.square() + 1e-8).mul(0.1).transpose(1, 2)[:, None]
+        features = []
+        for layer in self.layers:
+            y = F.leaky_relu(layer(y), 0.1)
+            features.append(y)
+        return self.last(y).flatten(1), features
+
+
+class Discriminators(nn.Module):
+    """All sub-discriminators of a configuration: (batch, samples) → (list of logits, list of lists of features)."""
+
+    def __init__(self, config: DiscriminatorConfig) -> None:
+        super().__init__()
+        self.members = nn.ModuleList(
+            [
+                *(PeriodDiscriminator(p, config.period_channels) for p in config.periods),
+                *(ResolutionDiscriminator(r, config.resolution_channels) for r in config.resolutions),
+            ]
+        )
+
+    def forward(self, x: Tensor) -> tuple[list[Tensor], list[list[Tensor]]]:
+        judged = [member(x) for member in self.members]
+        return [logits for logits, _ in judged], [features for _, features in judged]

@@ -1,0 +1,427 @@
+"""The one training loop: schedule, precision, clipping, averaging, checkpoints, logs and data parallelism.
+
+A :class:`Task` says what is trained and how a step's losses come about; :class:`Trainer` does the rest. Every step's data
+and random numbers are functions of the seed and the step's number, so that a resumed run repeats the uninterrupted one.
+"""
+
+import copy
+import math
+import os
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from wavegen import checkpoints
+from wavegen.audio.features import FeatureSpec
+from wavegen.audio.io import atomic
+from wavegen.errors import CheckpointError, InputError, MissingDependencyError, WavegenError
+
+Batch = dict[str, Any]
+STATE = "state.pt"
+MODEL = "model.safetensors"
+MAX_BAD_STEPS = 20
+
+
+@dataclass(frozen=True)
+class LoopConfig:
+    """How long and how carefully to train. One of ``steps`` and ``minutes`` ends the run; the learning rate follows it.
+
+    ``learning_rate`` rises linearly over ``warmup_steps`` and falls along a cosine to ``final_fraction`` of itself.
+    ``clip`` bounds the gradient norm. ``ema`` is the decay of the averaged weights that are exported. ``amp`` computes in
+    bf16 where that is safe. ``tensorboard`` needs the package tensorboard (extra "train").
+    """
+
+    steps: int | None = None
+    minutes: float | None = None
+    learning_rate: float = 1e-3
+    warmup_steps: int = 200
+    final_fraction: float = 0.01
+    betas: tuple[float, ...] = (0.9, 0.99)
+    weight_decay: float = 0.01
+    clip: float = 1.0
+    ema: float = 0.999
+    amp: bool = True
+    seed: int = 1
+    checkpoint_minutes: float = 5.0
+    checkpoint_steps: int | None = None
+    validate_minutes: float = 5.0
+    log_steps: int = 20
+    tensorboard: bool = True
+    threads: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.steps is not None and self.steps < 1:
+            raise InputError(f"loop.steps must be positive, not {self.steps}")
+        if self.minutes is not None and self.minutes <= 0:
+            raise InputError(f"loop.minutes must be positive, not {self.minutes}")
+        if len(self.betas) != 2 or not all(0 <= b < 1 for b in self.betas):
+            raise InputError(f"loop.betas must be two values in [0, 1), not {self.betas}")
+        if not 0 <= self.ema < 1:
+            raise InputError(f"loop.ema must lie in [0, 1), not {self.ema}")
+        if self.learning_rate <= 0:
+            raise InputError(f"loop.learning_rate must be positive, not {self.learning_rate}")
+
+
+@dataclass
+class Validation:
+    """What a validation found: scalars to log (lower is better for all), and examples to hear and see."""
+
+    scalars: dict[str, float]
+    audio: dict[str, tuple[NDArray[np.float32], int]] = field(default_factory=dict)
+    mels: dict[str, NDArray[np.float32]] = field(default_factory=dict)
+
+
+class Task(ABC):
+    """What is trained. ``model`` is exported; ``modules`` names all trained modules, one optimiser each.
+
+    A step calls ``self.parallel[name]`` instead of the module itself, so that it works data-parallel.
+    """
+
+    model: nn.Module
+    spec: FeatureSpec
+    modules: dict[str, nn.Module]
+    parallel: dict[str, nn.Module]
+    learning_rates: dict[str, float]  # factors on the loop's learning rate, by module
+
+    @abstractmethod
+    def batch(self, step: int, rank: int, world: int) -> Batch:
+        """The step's share of the global batch for one of ``world`` processes: tensors on the CPU."""
+
+    @abstractmethod
+    def step(self, trainer: "Trainer", batch: Batch) -> dict[str, Tensor]:
+        """Compute losses and call ``trainer.update`` for each module; the scalars come back for the log."""
+
+    @abstractmethod
+    def validate(self, model: nn.Module) -> Validation:
+        """Judge the averaged model on validation material."""
+
+    def finish(self, model: nn.Module, output: Path) -> None:
+        """Work after the last step, on the averaged model."""
+
+
+class Trainer:
+    """Runs a task to its end in a folder that holds ``state.pt`` (to resume) and ``model.safetensors`` (to use)."""
+
+    def __init__(
+        self,
+        task: Task,
+        config: LoopConfig,
+        output: Path,
+        *,
+        card: dict[str, Any] | None = None,
+        device: str = "cpu",
+        resume: bool = False,
+        init: Path | None = None,
+        description: dict[str, Any] | None = None,
+    ) -> None:
+        if (config.steps is None) == (config.minutes is None):
+            raise InputError("give one of loop.steps and loop.minutes (or --minutes)")
+        self.task, self.config, self.output = task, config, output
+        self.card = dict(card or {})
+        self.description = description or {}
+        self.rank, self.world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+        self.device = torch.device(device)
+        if self.world > 1:
+            _join_group(self.device)
+            if self.device.type == "cuda":
+                self.device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
+        if config.threads is not None:
+            torch.set_num_threads(config.threads)
+        for module in task.modules.values():
+            module.to(self.device).train()
+        task.parallel = {name: self._wrap(module) for name, module in task.modules.items()}
+        self.optimisers = {
+            name: torch.optim.AdamW(
+                module.parameters(), config.learning_rate, tuple(config.betas), weight_decay=config.weight_decay  # type: ignore[arg-type]
+            )
+            for name, module in task.modules.items()
+        }
+        self.ema = copy.deepcopy(task.model).eval().requires_grad_(False)
+        self.steps_done = 0
+        self.elapsed = 0.0
+        self.bad_steps = 0
+        self.progress = 0.0
+        if init is not None:
+            self._warm_start(init)
+        if resume:
+            self._resume()
+        elif (output / STATE).exists() and self.rank == 0:
+            raise InputError(f"{output / STATE} exists: continue that run with --resume, or choose another output folder")
+
+    def _wrap(self, module: nn.Module) -> nn.Module:
+        if self.world == 1 or not any(p.requires_grad for p in module.parameters()):
+            return module
+        ids = [self.device.index] if self.device.type == "cuda" else None
+        return nn.parallel.DistributedDataParallel(module, device_ids=ids)
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        """bf16 where the loop's ``amp`` asks for it."""
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.amp)
+
+    def update(self, name: str, loss: Tensor) -> float:
+        """One optimiser step of a module: backward, NaN guard, clipping. The gradient norm comes back.
+
+        A step whose loss or gradient is not finite is left out; too many in a row end the run.
+        """
+        optimiser = self.optimisers[name]
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        parameters = [p for p in self.task.modules[name].parameters() if p.grad is not None]
+        norm = float(nn.utils.clip_grad_norm_(parameters, self.config.clip))
+        if not (math.isfinite(norm) and math.isfinite(float(loss.detach()))):
+            self.bad_steps += 1
+            if self.bad_steps > MAX_BAD_STEPS:
+                raise WavegenError(
+                    f"training diverged: {name}'s loss or gradient was not finite {self.bad_steps} times in a row "
+                    f"at step {self.steps_done}; lower loop.learning_rate"
+                )
+            return norm
+        self.bad_steps = 0
+        for group in optimiser.param_groups:
+            group["lr"] = self._learning_rate() * self.task.learning_rates.get(name, 1.0)
+        optimiser.step()
+        return norm
+
+    def _learning_rate(self) -> float:
+        c = self.config
+        cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, self.progress)))
+        warm = min(1.0, (self.steps_done + 1) / max(1, c.warmup_steps))
+        return c.learning_rate * warm * (c.final_fraction + (1 - c.final_fraction) * cosine)
+
+    def _average(self) -> None:
+        decay = min(self.config.ema, (1 + self.steps_done) / (10 + self.steps_done))
+        ours, theirs = list(self.ema.parameters()), list(self.task.model.parameters())
+        with torch.no_grad():
+            torch._foreach_lerp_(ours, [p.detach() for p in theirs], 1 - decay)
+            for mine, other in zip(self.ema.buffers(), self.task.model.buffers(), strict=True):
+                mine.copy_(other)
+
+    def _position(self) -> float:
+        c = self.config
+        if c.steps is not None:
+            return self.steps_done / c.steps
+        assert c.minutes is not None
+        return self.elapsed / (60 * c.minutes)
+
+    def run(self) -> None:
+        """Train to the end, then export. Ctrl-C keeps what was learned since the last checkpoint."""
+        self.output.mkdir(parents=True, exist_ok=True)
+        logs = _Logs(self) if self.rank == 0 else None
+        last_save = last_validation = time.monotonic()
+        try:
+            for batch in self._batches():
+                began = time.monotonic()
+                torch.manual_seed(_mix(self.config.seed, self.steps_done, self.rank))
+                losses = self.task.step(self, _to(batch, self.device))
+                self._average()
+                self.steps_done += 1
+                self.elapsed += time.monotonic() - began
+                self.progress = self._synchronised(self._position())
+                if logs is not None:
+                    logs.step(losses)
+                now = time.monotonic()
+                every = self.config.checkpoint_steps
+                if now - last_save > 60 * self.config.checkpoint_minutes or (every and self.steps_done % every == 0):
+                    self.save()
+                    last_save = now
+                if now - last_validation > 60 * self.config.validate_minutes:
+                    if logs is not None:
+                        logs.validation(self.task.validate(self.ema))
+                    last_validation = time.monotonic()
+            self.save()
+            if logs is not None:
+                logs.validation(self.task.validate(self.ema))
+                self.task.finish(self.ema, self.output)
+        except KeyboardInterrupt:
+            self.save()
+            raise
+        finally:
+            if logs is not None:
+                logs.close()
+            if self.world > 1:
+                torch.distributed.destroy_process_group()
+
+    def _batches(self) -> Iterator[Batch]:
+        """Batches until the run's end, the next one prepared while the present one is used."""
+        self.progress = self._synchronised(self._position())
+        with ThreadPoolExecutor(1) as pool:
+            step = self.steps_done
+            future = pool.submit(self.task.batch, step, self.rank, self.world)
+            while self.progress < 1.0:
+                batch = future.result()
+                step += 1
+                future = pool.submit(self.task.batch, step, self.rank, self.world)
+                yield batch
+
+    def _synchronised(self, value: float) -> float:
+        """Rank 0's value, so that all processes stop at the same step."""
+        if self.world == 1 or self.config.steps is not None:
+            return value
+        tensor = torch.tensor([value], dtype=torch.float64, device=self.device)
+        torch.distributed.broadcast(tensor, 0)
+        return float(tensor)
+
+    def save(self) -> None:
+        """Write ``state.pt`` and ``model.safetensors``, each whole or not at all."""
+        if self.rank != 0:
+            return
+        state = {
+            "format": 1,
+            "steps_done": self.steps_done,
+            "elapsed": self.elapsed,
+            "bad_steps": self.bad_steps,
+            "modules": {name: m.state_dict() for name, m in self.task.modules.items()},
+            "optimisers": {name: o.state_dict() for name, o in self.optimisers.items()},
+            "ema": self.ema.state_dict(),
+            "description": self.description,
+        }
+        with atomic(self.output / STATE) as temporary:
+            torch.save(state, temporary)
+        card = {**self.card, "steps": self.steps_done, "minutes": round(self.elapsed / 60, 1)}
+        checkpoints.save(self.output / MODEL, self.ema, card=card)
+
+    def _read_state(self, path: Path) -> dict[str, Any]:
+        try:
+            state = torch.load(path, map_location=self.device, weights_only=True)
+            if state["format"] != 1:
+                raise KeyError("format")
+        except FileNotFoundError:
+            raise InputError(f"{path}: no such training checkpoint") from None
+        except Exception as error:
+            raise CheckpointError(f"{path}: damaged, or not a training checkpoint ({type(error).__name__})") from None
+        return dict(state)
+
+    def _restore(self, state: dict[str, Any], path: Path, optimisers: bool = True) -> None:
+        try:
+            for name, module in self.task.modules.items():
+                if name in state["modules"]:
+                    module.load_state_dict(state["modules"][name])
+                    if optimisers:
+                        self.optimisers[name].load_state_dict(state["optimisers"][name])
+            self.ema.load_state_dict(state["ema"])
+        except (RuntimeError, ValueError, KeyError) as error:
+            reason = str(error).splitlines()[0]
+            raise CheckpointError(f"{path}: does not fit this configuration ({reason})") from None
+
+    def _resume(self) -> None:
+        path = self.output / STATE
+        state = self._read_state(path)
+        if state["description"] != self.description:
+            old, new = state["description"], self.description
+            keys = sorted(k for k in set(old) | set(new) if old.get(k) != new.get(k))
+            raise InputError(f"{path}: that run had another configuration ({', '.join(keys)}); use it, or start anew")
+        self._restore(state, path)
+        self.steps_done, self.elapsed = state["steps_done"], state["elapsed"]
+        self.bad_steps = state["bad_steps"]
+
+    def _warm_start(self, path: Path) -> None:
+        """Weights from a training checkpoint (its averaged model, discriminators and optimisers) or from a model file."""
+        if path.suffix == ".pt":
+            state = self._read_state(path)
+            self._restore(state, path)
+            self.task.model.load_state_dict(state["ema"])
+            return
+        model = checkpoints.load(path)
+        try:
+            self.task.model.load_state_dict(model.state_dict())
+            self.ema.load_state_dict(model.state_dict())
+        except RuntimeError as error:
+            raise CheckpointError(f"{path}: does not fit this configuration ({str(error).splitlines()[0]})") from None
+
+
+class _Logs:
+    """The progress bar with losses and ETA on stderr, and TensorBoard."""
+
+    def __init__(self, trainer: Trainer) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+        self.trainer = trainer
+        self.sums: dict[str, float] = {}
+        self.count = 0
+        self.console = Console(stderr=True)
+        self.bar = Progress(
+            TextColumn("step {task.fields[step]}"),
+            BarColumn(),
+            TextColumn("{task.percentage:>4.1f} %"),
+            TimeElapsedColumn(),
+            TextColumn("ETA"),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[losses]}"),
+            console=self.console,
+            disable=not self.console.is_terminal,
+        )
+        self.line = self.bar.add_task("", total=1.0, step=trainer.steps_done, losses="")
+        self.bar.start()
+        self.writer: Any = None
+        if trainer.config.tensorboard:
+            try:
+                from torch.utils.tensorboard import SummaryWriter
+            except ImportError:
+                raise MissingDependencyError(
+                    "tensorboard (or set loop.tensorboard=false)", "train", "logging"
+                ) from None
+            self.writer = SummaryWriter(str(trainer.output / "logs"))  # type: ignore[no-untyped-call]
+
+    def step(self, losses: dict[str, Tensor]) -> None:
+        t = self.trainer
+        for name, value in losses.items():
+            self.sums[name] = self.sums.get(name, 0.0) + float(value)
+        self.count += 1
+        if t.steps_done % t.config.log_steps == 0:
+            means = {name: total / self.count for name, total in self.sums.items()}
+            text = "  ".join(f"{name} {value:.4f}" for name, value in means.items())
+            self.bar.update(self.line, completed=t.progress, step=t.steps_done, losses=text)
+            if not self.console.is_terminal and t.steps_done % (10 * t.config.log_steps) == 0:
+                self._print(f"step {t.steps_done}  {100 * t.progress:.1f} %  {t.elapsed / 60:.1f} min  {text}")
+            if self.writer is not None:
+                for name, value in means.items():
+                    self.writer.add_scalar(f"train/{name}", value, t.steps_done)
+                self.writer.add_scalar("train/learning_rate", t._learning_rate(), t.steps_done)
+            self.sums, self.count = {}, 0
+
+    def validation(self, result: Validation) -> None:
+        text = "  ".join(f"{name} {value:.4f}" for name, value in result.scalars.items())
+        self._print(f"validation at step {self.trainer.steps_done}: {text}")
+        if self.writer is None:
+            return
+        step = self.trainer.steps_done
+        for name, value in result.scalars.items():
+            self.writer.add_scalar(f"validation/{name}", value, step)
+        for name, (samples, rate) in result.audio.items():
+            self.writer.add_audio(name, samples[None], step, rate)
+        for name, mel in result.mels.items():
+            low, high = float(mel.min()), float(mel.max())
+            self.writer.add_image(name, (mel[None, ::-1] - low) / max(high - low, 1e-6), step)
+
+    def _print(self, text: str) -> None:
+        self.console.print(text, highlight=False, soft_wrap=True)
+
+    def close(self) -> None:
+        self.bar.stop()
+        if self.writer is not None:
+            self.writer.close()
+
+
+def _mix(*values: int) -> int:
+    """One seed of several integers."""
+    return int(np.random.SeedSequence(values).generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+
+def _to(batch: Batch, device: torch.device) -> Batch:
+    return {k: v.to(device, non_blocking=True) if isinstance(v, Tensor) else v for k, v in batch.items()}
+
+
+def _join_group(device: torch.device) -> None:
+    if not torch.distributed.is_initialized():
+        torch.distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")

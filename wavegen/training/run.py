@@ -1,0 +1,107 @@
+"""Training from a configuration file: ``wavegen train CONFIG --data FOLDER --output FOLDER``."""
+
+import dataclasses
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from wavegen.audio.features import CONVENTIONS, FeatureSpec
+from wavegen.errors import InputError
+from wavegen.training.config import build, override, read_yaml
+from wavegen.training.data import read_metadata, split_by_text
+from wavegen.training.loop import LoopConfig, Task, Trainer
+
+TASKS = {
+    "vocoder": ("wavegen.training.tasks.vocoder", "VocoderTask"),
+    "aligner": ("wavegen.training.tasks.aligner", "AlignerTask"),
+    "speech": ("wavegen.training.tasks.speech", "SpeechTask"),
+}
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """A configuration file: which ``kind`` of task, its own section ``task``, the ``loop``, and the rest.
+
+    ``features`` is a FeatureSpec's name or its fields; ``init`` a training checkpoint or model to start from; ``cache`` the
+    folder for prepared data (default: "cache" beside the output folder); ``card`` goes into the exported model's header.
+    """
+
+    kind: str
+    task: dict[str, Any] = field(default_factory=dict)
+    loop: LoopConfig = field(default_factory=LoopConfig)
+    features: Any = "bigvgan-24k"
+    init: Path | None = None
+    cache: Path | None = None
+    card: dict[str, Any] = field(default_factory=dict)
+
+
+def train(
+    config_path: Path,
+    *,
+    data: Path,
+    output: Path,
+    minutes: float | None = None,
+    resume: bool = False,
+    overrides: list[str] | None = None,
+    device: str | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> None:
+    """Train what a configuration file describes on a folder in LJSpeech layout.
+
+    ``minutes`` replaces the file's length; ``overrides`` are ``section.key=value``. Raises InputError for anything wrong in
+    the configuration or the data, naming the key, file or line.
+    """
+    values = read_yaml(config_path)
+    override(values, overrides or [])
+    if minutes is not None:
+        loop = values.setdefault("loop", {})
+        loop["minutes"], loop["steps"] = minutes, None
+    config = build(RunConfig, values, config_path.name)
+    if config.kind not in TASKS:
+        raise InputError(f"{config_path.name}.kind: must be one of {', '.join(TASKS)}, not {config.kind!r}")
+    spec = read_spec(config.features, f"{config_path.name}.features")
+    module_name, class_name = TASKS[config.kind]
+    module = importlib.import_module(module_name)
+    task_config = build(getattr(module, class_name + "Config"), config.task, f"{config_path.name}.task")
+    parts = split_by_text(read_metadata(data))
+    for name in ("train", "validation"):
+        if not parts[name]:
+            raise InputError(f"{data}: no utterance falls into the {name} part; the folder is too small")
+    torch.manual_seed(config.loop.seed)
+    cache = config.cache or output.parent / "cache"
+    task: Task = getattr(module, class_name)(task_config, spec, parts, cache, config.loop.seed, progress)
+    description = {
+        "kind": config.kind,
+        "task": str(dataclasses.asdict(task_config)),
+        "features": str(spec.to_dict()),
+        "loop": str(_schedule(config.loop)),
+    }
+    Trainer(
+        task,
+        config.loop,
+        output,
+        card=config.card,
+        device=device or ("cuda" if torch.cuda.is_available() else "cpu"),
+        resume=resume,
+        init=None if resume else config.init,
+        description=description,
+    ).run()
+
+
+def _schedule(loop: LoopConfig) -> dict[str, Any]:
+    """What of the loop decides the weights."""
+    free = {"checkpoint_minutes", "checkpoint_steps", "validate_minutes", "log_steps", "tensorboard", "threads"}
+    return {k: v for k, v in dataclasses.asdict(loop).items() if k not in free}
+
+
+def read_spec(value: Any, where: str) -> FeatureSpec:
+    """A FeatureSpec from a convention's name or a mapping of fields."""
+    if isinstance(value, str):
+        if value not in CONVENTIONS:
+            raise InputError(f"{where}: {value!r} is not one of {', '.join(CONVENTIONS)}")
+        return CONVENTIONS[value]
+    return build(FeatureSpec, value, where)

@@ -1,0 +1,1 @@
+"""Everything that turns a mel into a waveform, behind one contract: :class:`wavegen.vocoders.base.Vocoder`."""

@@ -1,0 +1,65 @@
+"""The contract every vocoder keeps."""
+
+from collections.abc import Iterable, Iterator
+
+import torch
+from torch import Tensor, nn
+
+from wavegen.audio.features import FeatureSpec
+from wavegen.errors import InputError
+
+
+class Vocoder(nn.Module):
+    """A module that turns a mel (batch, bands, frames) into a waveform (batch, frames × hop).
+
+    A subclass sets ``spec`` and ``context``: the number of neighbouring frames on each side that the samples of a frame
+    depend on. From these, :meth:`stream` follows for any vocoder without state.
+    """
+
+    spec: FeatureSpec
+    context: int
+
+    def forward(self, mel: Tensor) -> Tensor:
+        raise NotImplementedError
+
+    def check(self, mel: Tensor) -> None:
+        """Raise InputError unless the mel has the vocoder's shape and finite values."""
+        if mel.dim() != 3 or mel.shape[1] != self.spec.bands:
+            raise InputError(f"mel must be (batch, {self.spec.bands}, frames), not {tuple(mel.shape)}")
+        if mel.shape[-1] == 0:
+            raise InputError("mel has no frames")
+        if not torch.isfinite(mel).all():
+            raise InputError("mel holds NaN or infinite values")
+
+    @torch.inference_mode()
+    def stream(self, chunks: Iterable[Tensor], block: int = 256) -> Iterator[Tensor]:
+        """Chunks of mel (batch, bands, any number of frames) → chunks of waveform whose concatenation is the whole's.
+
+        Samples are given out ``context`` frames behind what came in, ``block`` frames at a time, so memory is bounded. The
+        context is computed anew for each block: short blocks cost more.
+        """
+        buffer: Tensor | None = None
+        left = 0  # frames at the start of the buffer that have been given out already
+        for chunk in chunks:
+            self._check_chunk(chunk)
+            buffer = chunk if buffer is None else torch.cat([buffer, chunk], dim=-1)
+            while buffer.shape[-1] >= left + block + self.context:
+                yield self._span(buffer[..., : left + block + self.context], left, block)
+                keep = min(self.context, left + block)
+                buffer = buffer[..., left + block - keep :].clone()
+                left = keep
+        while buffer is not None and buffer.shape[-1] > left:
+            count = min(block, buffer.shape[-1] - left)
+            yield self._span(buffer[..., : left + count + self.context], left, count)
+            keep = min(self.context, left + count)
+            buffer = buffer[..., left + count - keep :]
+            left = keep
+
+    def _check_chunk(self, chunk: Tensor) -> None:
+        if chunk.dim() == 3 and chunk.shape[-1] == 0 and chunk.shape[1] == self.spec.bands:
+            return
+        self.check(chunk)
+
+    def _span(self, mel: Tensor, start: int, count: int) -> Tensor:
+        hop = self.spec.hop
+        return self(mel)[..., start * hop : (start + count) * hop]

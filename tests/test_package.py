@@ -55,7 +55,7 @@ def test_public_names_are_there() -> None:
 
 def test_an_unknown_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="has no attribute 'compose'"):
-        _ = wavegen.compose  # type: ignore[attr-defined]
+        _ = wavegen.compose
 
 
 def test_speaking_needs_neither_librosa_nor_numba() -> None:

@@ -6,6 +6,7 @@ and gives back audio. Models are loaded once and kept for the next call.
 
 import functools
 import json
+import re
 import shutil
 import sys
 import tempfile
@@ -35,6 +36,7 @@ from wavegen.vocoders.griffin_lim import GriffinLim
 SPEED = (0.25, 4.0)
 PITCH = (-12.0, 12.0)  # semitones
 ENERGY = (0.25, 4.0)
+VARIATION = (0.0, 1.0)
 SENTENCE_SILENCE = (0.0, 10.0)  # seconds
 SAMPLE_RATE = (4000, 384000)  # Hz
 SEED = (0, 2**63 - 1)
@@ -56,6 +58,7 @@ class SpeechModel(Protocol):
         speed: float,
         pitch_shift: float,
         energy: float,
+        variation: float,
         generator: torch.Generator | None,
     ) -> Tensor: ...
 
@@ -88,6 +91,7 @@ def speak_stream(
     speed: float = 1.0,
     pitch: float = 0.0,
     energy: float = 1.0,
+    variation: float = 0.3,
     seed: int = 0,
     sentence_silence: float = 0.15,
     sample_rate: int | None = None,
@@ -96,20 +100,24 @@ def speak_stream(
     """Speak ``text`` sentence by sentence. Arguments are checked and models loaded at the call, not at the first chunk.
 
     ``model`` and ``vocoder`` are names of shipped models or checkpoint files, ``vocoder`` also "griffin-lim". ``speed``
-    is a factor in 0.25-4, ``pitch`` a shift of -12 to 12 semitones, ``energy`` a loudness factor in 0.25-4,
-    ``sentence_silence`` the seconds (0-10) between two sentences, ``sample_rate`` (4000-384000 Hz) by default the
-    models' own. The same ``seed`` gives the same samples. A sentence whose peak would exceed 0.99 is scaled down to it.
+    is a factor in 0.25-4, ``pitch`` a shift of -12 to 12 semitones, ``energy`` a factor on the amplitude in 0.25-4,
+    ``variation`` (0-1) how much timing and pitch differ from seed to seed, ``sentence_silence`` the seconds (0-10)
+    between two sentences, ``sample_rate`` (4000-384000 Hz) by default the models' own. The same ``seed`` gives the same
+    samples. A sentence whose peak would exceed 0.99 is scaled down to it.
 
     Raises InputError for a text without anything to say or an argument out of range, CheckpointError for a bad model.
     """
     _in_range("speed", speed, SPEED)
     _in_range("pitch", pitch, PITCH)
     _in_range("energy", energy, ENERGY)
+    _in_range("variation", variation, VARIATION)
     _in_range("seed", seed, SEED)
     _in_range("sentence_silence", sentence_silence, SENTENCE_SILENCE)
     if sample_rate is not None:
         _in_range("sample_rate", sample_rate, SAMPLE_RATE)
-    script = _script(text)
+    if not isinstance(text, str):
+        raise InputError(f"text: must be a string, not {type(text).__name__}")
+    script = analyse(text)
     speech = cast(SpeechModel, _model(model, "speech", device))
     voice = load_vocoder(vocoder, device, speech.spec)
     speech.spec.require(voice.spec, f"speech model {model} and vocoder {vocoder} do not fit")
@@ -118,7 +126,14 @@ def speak_stream(
 
     def sentence(item: Utterance) -> NDArray[np.float32]:
         with torch.inference_mode():
-            mel = speech.synthesize(item.phonemes, speed=speed, pitch_shift=pitch, energy=energy, generator=generator)
+            mel = speech.synthesize(
+                item.phonemes,
+                speed=speed,
+                pitch_shift=pitch,
+                energy=energy,
+                variation=variation,
+                generator=generator,
+            )
             wave = _samples(voice(mel))[0]
         return _unclipped(resample(wave, speech.spec.sample_rate, rate))
 
@@ -195,6 +210,15 @@ def read_mel(path: Path) -> tuple[NDArray[np.floating[Any]], FeatureSpec | None]
     return mel, None if fields is None else _spec(fields, str(path))
 
 
+class _SpecLoader(yaml.SafeLoader):
+    """YAML 1.1 takes 1e-05, as JSON writes it, for a string; this takes it for the number it is."""
+
+
+_SpecLoader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), "-+0123456789"
+)
+
+
 def read_spec(name: str) -> FeatureSpec:
     """A mel convention by its name in CONVENTIONS, or from a JSON or YAML file of FeatureSpec fields."""
     if name in CONVENTIONS:
@@ -203,7 +227,7 @@ def read_spec(name: str) -> FeatureSpec:
     if path.suffix.lower() not in (".json", ".yaml", ".yml"):
         raise InputError(f"no mel convention {name!r}; known are {', '.join(CONVENTIONS)}, or a .json or .yaml file")
     try:
-        fields = yaml.safe_load(path.read_text(encoding="utf-8"))  # JSON is YAML
+        fields = yaml.load(path.read_text(encoding="utf-8"), _SpecLoader)  # JSON is YAML
     except OSError as error:
         raise InputError(f"{path}: {error.strerror or error}") from None
     except (yaml.YAMLError, UnicodeDecodeError):
@@ -306,17 +330,6 @@ def _mels(blocks: Iterable[NDArray[np.float32]], spec: FeatureSpec) -> Iterator[
     yield extractor.finish()
 
 
-def _script(text: str) -> list[Utterance | Pause]:
-    if not isinstance(text, str):
-        raise InputError(f"text: must be a string, not {type(text).__name__}")
-    if not text.strip():
-        raise InputError("text: is empty")
-    script = analyse(text)
-    if not any(isinstance(item, Utterance) for item in script):
-        raise InputError(f"text: nothing to say in {text.strip()[:40]!r}")
-    return script
-
-
 def _in_range(name: str, value: float, limits: tuple[float, float]) -> None:
     low, high = limits
     if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
@@ -337,7 +350,7 @@ def _samples(wave: Tensor) -> NDArray[np.float32]:
 
 def _unclipped(samples: NDArray[np.float32]) -> NDArray[np.float32]:
     peak = float(np.abs(samples).max(initial=0.0))
-    return samples * np.float32(PEAK / peak) if peak > PEAK else samples
+    return samples * np.float32(PEAK / peak) if peak > np.float32(PEAK) else samples
 
 
 def _mel_tensor(mel: NDArray[np.floating[Any]], name: str) -> Tensor:

@@ -180,7 +180,7 @@ def read(source: Source, *, start: float = 0.0, duration: float | None = None) -
         count = facts.frames - first
         if duration is not None and duration < facts.duration:
             count = min(count, max(1, round(duration * facts.sample_rate)))
-        decoder.seek(first)
+        decoder.skip(first)
         samples = decoder.take_all(count)
     _require_finite(samples, facts.path, first)
     return Audio(samples, facts.sample_rate)
@@ -219,7 +219,7 @@ class _Decoder:
     """An open audio file: its facts, and its samples in order as (channels, n)."""
 
     def __init__(self, source: Source) -> None:
-        import soundfile
+        import soundfile  # type: ignore[import-untyped]
 
         with ExitStack() as stack:
             name, file = _open_input(source, stack)
@@ -229,6 +229,7 @@ class _Decoder:
             except soundfile.LibsndfileError:
                 self._raise_read_error(name)
                 raise InputError(f"{name}: not an audio file that can be read, or its header is damaged") from None
+            sound.seekable = lambda: False  # or soundfile seeks after each block, which breaks MP3 decoding there
             self._sound = sound
             self.position = 0
             self.info = AudioInfo(name, sound.samplerate, sound.channels, sound.frames, sound.format, sound.subtype)
@@ -246,17 +247,22 @@ class _Decoder:
         total = 0
         while got := self._decode(_BLOCK).shape[1]:
             total += got
-        self.seek(0)
+        self._sound.seek(0)
         return total
 
-    def seek(self, position: int) -> None:
+    def skip(self, count: int) -> None:
+        """Go `count` samples on, to where decoding the whole would have been."""
         import soundfile
 
-        try:
-            self._sound.seek(position)
-        except soundfile.LibsndfileError as error:
-            raise InputError(f"{self.info.path}: damaged audio before sample {position}") from error
-        self.position = position
+        if self.info.format in ("MP3", "OGG"):  # their frames depend on those before, which a seek leaves out
+            while count > 0 and (got := self.take(min(_BLOCK, count)).shape[1]):
+                count -= got
+        elif count > 0:
+            try:
+                self._sound.seek(self.position + count)
+            except soundfile.LibsndfileError as error:
+                raise InputError(f"{self.info.path}: damaged audio after {self._seconds()}") from error
+            self.position += count
 
     def take(self, count: int) -> Samples:
         """The next `count` samples, fewer only at the end of the file; InputError if the file stops before its end."""
@@ -411,16 +417,18 @@ class _Format:
     extensions: tuple[str, ...]
     subtypes: tuple[str, ...]  # the first is the default
     max_channels: int
+    max_rate: int = 2**31 - 1  # Hz
     rates: tuple[int, ...] = ()  # Hz; none named means any
 
 
+_MP3_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
 _PCM = ("PCM_16", "PCM_24", "PCM_32", "FLOAT")
 _FORMATS = {
     "WAV": _Format((".wav",), _PCM, _MAX_CHANNELS),
-    "FLAC": _Format((".flac",), ("PCM_16", "PCM_24"), 8),
-    "MP3": _Format((".mp3",), ("MPEG_LAYER_III",), 2, (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)),
-    "OGG": _Format((".ogg", ".oga"), ("VORBIS",), 255),
-    "OPUS": _Format((".opus",), ("OPUS",), 255, (8000, 12000, 16000, 24000, 48000)),
+    "FLAC": _Format((".flac",), ("PCM_16", "PCM_24"), 8, max_rate=655_350),
+    "MP3": _Format((".mp3",), ("MPEG_LAYER_III",), 2, rates=_MP3_RATES),
+    "OGG": _Format((".ogg", ".oga"), ("VORBIS",), 255, max_rate=200_000),  # beyond it libsndfile crashes
+    "OPUS": _Format((".opus",), ("OPUS",), 255, rates=(8000, 12000, 16000, 24000, 48000)),
     "RAW": _Format((), _PCM, _MAX_CHANNELS),
 }
 _BY_EXTENSION = {extension: name for name, form in _FORMATS.items() for extension in form.extensions}
@@ -485,6 +493,8 @@ def _layout(path: PathName, sample_rate: int, channels: int, format: str | None,
     if form.rates and rate not in form.rates:
         legal = ", ".join(str(legal) for legal in form.rates)
         raise InputError(f"{name}: {chosen} cannot hold a sample rate of {rate} Hz; the legal ones are {legal}")
+    if rate > form.max_rate:
+        raise InputError(f"{name}: {chosen} cannot hold a sample rate of {rate} Hz; the highest is {form.max_rate}")
     if not 1 <= channels <= form.max_channels:
         raise InputError(f"{name}: {chosen} holds 1 to {form.max_channels} channels, not {channels}")
     return _Layout(name, rate, channels, chosen, encoding)
@@ -504,6 +514,7 @@ class Writer:
 
     format: WAV, FLAC, MP3, OGG (Vorbis), OPUS or RAW (little-endian samples without a header); by default what the
     extension says, and WAV for `-`. subtype: PCM_16 (default), PCM_24, and for WAV and RAW also PCM_32 and FLOAT.
+    Vorbis takes 6 channels, and Opus 6 to 8, for surround sound, whose last channel keeps only low frequencies.
     The file appears under its name when the block ends well, and not at all otherwise. Standard output gets WAV
     into a pipe, and RAW, while they are being written (the WAV header then leaves the length open), anything else
     at the end. Except for FLOAT, samples beyond [-1, 1] are clipped and a ClippingWarning says how many.
@@ -638,7 +649,7 @@ class _LibraryEncoder:
     """FLAC, MP3, Ogg Vorbis and Opus through libsndfile."""
 
     def __init__(self, file: BinaryIO, layout: _Layout) -> None:
-        import soundfile  # type: ignore[import-untyped]
+        import soundfile
 
         self._guard = _Guard(file)
         self._layout = layout
@@ -648,8 +659,7 @@ class _LibraryEncoder:
                 self._guard, "w", layout.sample_rate, layout.channels, layout.subtype, format=container
             )
         except soundfile.LibsndfileError as error:
-            what = f"{layout.channels} channels at {layout.sample_rate} Hz"
-            raise InputError(f"{layout.name}: {layout.format} cannot hold {what}") from error
+            raise InputError(f"{_attempt(layout)} is not possible: {error}") from error
 
     def write(self, samples: Samples) -> None:
         if self._layout.subtype == "PCM_16":
@@ -670,9 +680,13 @@ class _LibraryEncoder:
             action(*arguments)
         except (soundfile.LibsndfileError, AssertionError) as error:
             if self._guard.error is None:
-                raise InputError(f"{self._layout.name}: {self._layout.format} encoding failed: {error}") from error
+                raise InputError(f"{_attempt(self._layout)} failed: {error}") from error
         if self._guard.error is not None:
             raise self._guard.error
+
+
+def _attempt(layout: _Layout) -> str:
+    return f"{layout.name}: {layout.format} of {layout.channels} channels at {layout.sample_rate} Hz"
 
 
 @contextmanager
@@ -728,6 +742,8 @@ def atomic(path: PathName) -> Iterator[Path]:
         raise InputError(f"{name}: {_reason(error)}") from error
     try:
         yield temporary
+        if target.exists():
+            shutil.copymode(target, temporary)
         os.replace(temporary, target)
     except OSError as error:
         if error.filename in (None, str(temporary)):
@@ -743,10 +759,8 @@ def _create_beside(target: Path, temporary: Path, name: str) -> None:
         raise InputError(f"{name}: is a folder, not a file")
     if target.exists() and not target.is_file():
         raise InputError(f"{name}: not a regular file; `-` stands for standard output")
-    if target.exists() and not os.access(target, os.W_OK):
+    if target.exists() and not os.access(target, os.W_OK, effective_ids=os.access in os.supports_effective_ids):
         raise InputError(f"{name}: the file there is write-protected")
     if not target.parent.is_dir():
         raise InputError(f"{name}: there is no folder {target.parent}")
     os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
-    if target.exists():
-        shutil.copymode(target, temporary)

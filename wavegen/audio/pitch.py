@@ -13,10 +13,9 @@ from wavegen.errors import InputError, MissingDependencyError
 _FRAMES_AT_ONCE = 8192  # the Viterbi search holds some 6 kB a frame
 _CONTEXT_FRAMES = 128  # decoded on both sides of each such part and thrown away
 _OCTAVES_PER_SECOND = 35.92  # librosa's default: pYIN's limit to how fast the pitch may move
-_NO_TROUGH = (
-    0.001  # probability of a pitch in a frame without a trough; librosa's 0.01 exceeds the share of an unvoiced
-)
-# state (one in some 350), so that the search calls long stretches of noise voiced
+# The probability of a pitch in a frame without a trough. librosa's 0.01 exceeds the share of one unvoiced state, about
+# 1 / 350, so that the search calls long stretches of noise voiced.
+_NO_TROUGH = 0.001
 
 
 @dataclass(frozen=True, eq=False)

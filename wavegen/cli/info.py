@@ -3,15 +3,13 @@
 import importlib.metadata
 import platform
 
-import typer
-
 from wavegen import __version__
 
-REQUIRED = ("torch", "numpy", "scipy", "soundfile", "soxr", "safetensors")
+REQUIRED = ("torch", "numpy", "soundfile", "soxr", "safetensors")
 OPTIONAL = ("librosa", "numba", "tensorboard", "matplotlib", "pesq", "pystoi", "pocketsphinx", "torchaudio")
 
 
-def info(context: typer.Context) -> None:
+def info() -> None:
     """Print versions, devices and instruction sets, for a bug report."""
     import torch
 

@@ -63,6 +63,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         arguments = _globals_first(sys.argv[1:] if arguments is None else arguments)
         with warnings.catch_warnings():
+            warnings.simplefilter("default", UserWarning)
             warnings.showwarning = lambda message, *_: report.say(f"warning: {message}")
             with command.make_context("wavegen", arguments, obj=report) as context:
                 command.invoke(context)

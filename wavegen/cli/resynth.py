@@ -18,6 +18,10 @@ def resynth(
         Path, typer.Option("--output", "-o", help="The file to write, - for stdout, or a folder for several files.")
     ],
     bit_depth: options.BitDepth = None,
+    plot: Annotated[
+        Path | None,
+        typer.Option("--plot", help="Draw waveform, spectrogram and pitch of the copy: .png, .svg or .pdf."),
+    ] = None,
     vocoder: options.Vocoder = "default",
     device: options.Device = "cpu",
 ) -> None:
@@ -28,6 +32,8 @@ def resynth(
     """
     report: Report = context.obj
     subtype = options.subtype(bit_depth)
+    if plot is not None and (len(sources) > 1 or str(output) == "-"):
+        raise InputError("--plot draws one copy that goes to a file; leave it out here")
     targets = _targets(sources, output)
 
     from wavegen import pipelines
@@ -40,6 +46,11 @@ def resynth(
             where = "standard output" if str(target) == "-" else target
             report.say(f"{where}: {seconds:.2f} s copied in {busy:.2f} s (real-time factor {busy / seconds:.3f})")
             step(number, len(sources), source.name)
+    if plot is not None:
+        from wavegen.audio import io, plots
+
+        plots.sheet(io.read(targets[0]), plot, title=targets[0].name)
+        report.say(f"{plot}: drawn")
 
 
 def _targets(sources: list[Path], output: Path) -> list[Path]:

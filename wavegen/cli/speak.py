@@ -36,6 +36,9 @@ def speak(
     speed: Annotated[float, typer.Option("--speed", help="How fast, as a factor from 0.25 to 4.")] = 1.0,
     pitch: Annotated[float, typer.Option("--pitch", help="How much higher, from -12 to 12 semitones.")] = 0.0,
     energy: Annotated[float, typer.Option("--energy", help="How loud, as a factor from 0.25 to 4.")] = 1.0,
+    variation: Annotated[
+        float, typer.Option("--variation", help="How much timing and pitch differ from seed to seed, from 0 to 1.")
+    ] = 0.3,
     seed: Annotated[int, typer.Option("--seed", help="The same seed gives the same samples.")] = 0,
     sentence_silence: Annotated[
         float, typer.Option("--sentence-silence", help="Seconds of silence between two sentences, from 0 to 10.")
@@ -68,6 +71,7 @@ def speak(
         speed=speed,
         pitch=pitch,
         energy=energy,
+        variation=variation,
         seed=seed,
         sentence_silence=sentence_silence,
         sample_rate=sample_rate,

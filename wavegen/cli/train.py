@@ -25,5 +25,15 @@ def train(
 
     from wavegen.training.run import train as run
 
-    run(config, data=data, output=output, minutes=minutes, resume=resume, overrides=overrides or [], device=device)
+    with report.progress() as step:
+        run(
+            config,
+            data=data,
+            output=output,
+            minutes=minutes,
+            resume=resume,
+            overrides=overrides or [],
+            device=device,
+            progress=lambda done, total: step(done, total, "preparing"),
+        )
     report.say(f"{output}: done in {report.elapsed() / 60:.1f} minutes")

@@ -6,12 +6,11 @@ from typing import NamedTuple, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from wavegen.errors import InputError, MissingDependencyError
+from wavegen.errors import InputError
+from wavegen.evaluation.dependencies import require
 
-try:
-    import numba
-except ImportError as error:
-    raise MissingDependencyError("numba", "evaluate", "dynamic time warping") from error
+require("numba")
+import numba  # noqa: E402
 
 
 class Warp(NamedTuple):

@@ -1,6 +1,6 @@
 """The first twenty Harvard sentences: lists 1 and 2 of the IEEE Recommended Practice for Speech Quality Measurements.
 
-Published in 1969. Phonetically balanced, in the public domain, and in no training set of this project.
+Published in 1969. Phonetically balanced; in the public domain.
 """
 
 HARVARD_SENTENCES = (

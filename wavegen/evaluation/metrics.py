@@ -14,7 +14,8 @@ from torch import Tensor
 
 from wavegen.audio.features import FeatureSpec, MelSpectrogram
 from wavegen.audio.resample import resample
-from wavegen.errors import InputError, MissingDependencyError
+from wavegen.errors import InputError
+from wavegen.evaluation.dependencies import require
 
 Waveform = NDArray[np.floating] | Tensor
 
@@ -114,7 +115,8 @@ def mcd(reference: Waveform, candidate: Waveform, sample_rate: int, *, warp: boo
 
 
 def pitch_track(waveform: Waveform, sample_rate: int) -> Track:
-    """Pitch, voicing and periodicity every 10 ms, searched from 65 to 500 Hz."""
+    """Pitch, voicing and periodicity every 10 ms, searched from 65 to 500 Hz. Raises MissingDependencyError."""
+    require("librosa")
     from wavegen.audio.pitch import pitch
 
     hop = round(sample_rate / 100)
@@ -210,7 +212,7 @@ def pesq_wb(reference: Waveform, candidate: Waveform, sample_rate: int) -> float
     Beyond 20 s it is the mean over equal pieces of at most 20 s, leaving out those in which PESQ finds no utterance.
     Raises InputError below 0.25 s, if either is silent, and if PESQ finds no utterance; MissingDependencyError.
     """
-    require_pesq()
+    require("pesq")
     from pesq import NoUtterancesError, pesq  # type: ignore[import-untyped]
 
     a, b = _pair(reference, candidate, sample_rate // 4 + 1)
@@ -228,20 +230,12 @@ def pesq_wb(reference: Waveform, candidate: Waveform, sample_rate: int) -> float
     return float(np.nanmean(scores))
 
 
-def require_pesq() -> None:
-    """Raise MissingDependencyError unless the package is there."""
-    try:
-        import pesq  # noqa: F401
-    except ImportError as error:
-        raise MissingDependencyError("pesq", "evaluate", "wide-band PESQ") from error
-
-
 def estoi(reference: Waveform, candidate: Waveform, sample_rate: int) -> float:
     """Extended short-time objective intelligibility, up to 1 (Jensen & Taal 2016), by the package ``pystoi`` at 10 kHz.
 
     Raises InputError if less than 0.4 s of speech remains without its silent frames; MissingDependencyError.
     """
-    require_pystoi()
+    require("pystoi")
     from pystoi import stoi  # type: ignore[import-untyped]
 
     a, b = (x.astype(np.float64) for x in _pair(reference, candidate, sample_rate // 4 + 1))
@@ -253,14 +247,6 @@ def estoi(reference: Waveform, candidate: Waveform, sample_rate: int) -> float:
             return float(stoi(a, b, sample_rate, extended=True))
         except (RuntimeWarning, ValueError) as error:
             raise InputError("eSTOI needs at least 0.4 s of speech") from error
-
-
-def require_pystoi() -> None:
-    """Raise MissingDependencyError unless the package is there."""
-    try:
-        import pystoi  # noqa: F401
-    except ImportError as error:
-        raise MissingDependencyError("pystoi", "evaluate", "eSTOI") from error
 
 
 def si_sdr(reference: Waveform, candidate: Waveform) -> float:

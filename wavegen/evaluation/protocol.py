@@ -18,9 +18,10 @@ from wavegen.audio.io import Audio, read
 from wavegen.errors import InputError
 from wavegen.evaluation import metrics
 from wavegen.evaluation.bootstrap import CONFIDENCE, RESAMPLES, Estimate, mean_parts, pooled, ratio
+from wavegen.evaluation.dependencies import require
 from wavegen.evaluation.error_rates import Errors, character_errors, word_errors
 from wavegen.evaluation.harvard import HARVARD_SENTENCES
-from wavegen.evaluation.recognition import Recognizer, jsgf, require_pocketsphinx
+from wavegen.evaluation.recognition import Recognizer, jsgf
 from wavegen.evaluation.results import (
     FileScores,
     SentenceResult,
@@ -101,9 +102,9 @@ def evaluate_vocoder(
         raise InputError(
             f"evaluate_vocoder: the vocoder runs at {rate} Hz, the baseline at {baseline.spec.sample_rate} Hz"
         )
-    if perceptual:
-        metrics.require_pesq()
-        metrics.require_pystoi()
+    if peak is not None and not 0.0 < peak <= 1.0:
+        raise InputError(f"evaluate_vocoder: peak must be above 0 and at most 1, not {peak}")
+    require("librosa", "numba", *(("pesq", "pystoi") if perceptual else ()))
     scored: list[list[_Scored]] = [[] for _ in systems]
     for index, recording in enumerate(recordings):
         label = f"recording {index + 1}" if isinstance(recording, Audio) else Path(recording).name
@@ -148,7 +149,7 @@ def evaluate_speech(
     ``sentences`` is the closed set. ``seed`` is that of the bootstrap. Raises InputError for no sentences, two alike,
     or a text without words, before any audio is made; MissingDependencyError without pocketsphinx.
     """
-    require_pocketsphinx()
+    require("pocketsphinx")
     jsgf(sentences)
     for utterance in utterances:
         character_errors(utterance.text, "")
@@ -220,6 +221,8 @@ def _score(
     rate = vocoder.spec.sample_rate
     candidate, elapsed = _synthesise(vocoder, reference)
     seconds = len(reference) / rate
+    samples = min(len(reference), len(candidate))
+    reference, candidate = reference[:samples], candidate[:samples]
     scores = {
         "log_mel_l1": metrics.log_mel_l1(reference, candidate, rate),
         "multi_resolution_stft": metrics.multi_resolution_stft(reference, candidate),

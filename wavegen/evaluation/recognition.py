@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wavegen.audio.io import Audio
-from wavegen.errors import InputError, MissingDependencyError
+from wavegen.errors import InputError
+from wavegen.evaluation.dependencies import require
 from wavegen.evaluation.error_rates import words
 
 RATE = 16000
@@ -15,23 +16,16 @@ PADDING = 0.2  # seconds of digital silence before and after
 GRAMMAR = "sentences"
 
 
-def require_pocketsphinx() -> None:
-    """Raise MissingDependencyError unless the package is there."""
-    try:
-        import pocketsphinx  # type: ignore[import-untyped]  # noqa: F401
-    except ImportError as error:
-        raise MissingDependencyError("pocketsphinx", "evaluate", "speech recognition") from error
-
-
 class Recognizer:
     """One decoder for many recordings; what it hears depends on the recording alone, never on those before it.
 
-    Cepstral means are taken over the whole recording. Raises MissingDependencyError without pocketsphinx.
+    Cepstral means are those of the whole recording, and the front end starts anew for each. Raises
+    MissingDependencyError without pocketsphinx.
     """
 
     def __init__(self) -> None:
-        require_pocketsphinx()
-        from pocketsphinx import Decoder
+        require("pocketsphinx")
+        from pocketsphinx import Decoder  # type: ignore[import-untyped]
 
         self._decoder = Decoder(loglevel="FATAL", samprate=RATE, cmn="batch")
         self._closed_set: tuple[str, ...] = ()
@@ -63,6 +57,7 @@ class Recognizer:
 
     def _decode(self, audio: Audio) -> str:
         decoder = self._decoder
+        decoder.reinit_feat()  # forgets the noise that it has learnt from earlier recordings
         decoder.start_utt()
         decoder.process_raw(recogniser_input(audio).tobytes(), no_search=False, full_utt=True)
         decoder.end_utt()

@@ -1,57 +1,144 @@
-"""Interim."""
+"""Text to what is spoken: a list of sentences as phonemes, and the pauses asked for between them."""
 
 import re
-import unicodedata
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from wavegen.errors import InputError
-from wavegen.text import lexicon
+from wavegen.text import characters, markup, normalize, pronounce, sentences
+from wavegen.text.normalize import MARK
+from wavegen.text.symbols import PUNCTUATION, WORD
 
-_LTS = dict(zip("abcdefghijklmnopqrstuvwxyz", "AE1|B|K|D|EH1|F|G|HH|IH0|JH|K|L|M|N|AO1|P|K|R|S|T|AH1|V|W|K S|IY0|Z".split("|")))
-_ABBR = {"mr": "mister", "mrs": "missus", "dr": "doctor", "st": "saint", "lt": "lieutenant", "etc": "et cetera", "no": "number"}
+LONGEST = 250  # symbols in an utterance
+
+_TOKEN = re.compile(rf"[A-Za-z']+|{MARK}|[,.?!]")
 
 
 @dataclass(frozen=True)
 class Utterance:
+    """One sentence, or a part of a long one: as written, and as at most 250 symbols of ``symbols.py``."""
+
     text: str
     phonemes: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Pause:
+    """Silence of ``seconds``, above 0 and at most 60, asked for by ``[pause:1.5s]``."""
+
     seconds: float
 
 
-def _word(word: str) -> tuple[str, ...]:
-    found = lexicon.pronunciation(word)
-    if found:
-        return found
-    for cut in range(len(word) - 2, 2, -1):
-        a, b = lexicon.pronunciation(word[:cut]), lexicon.pronunciation(word[cut:].strip("'"))
-        if a and b:
-            return a + b
-    return tuple(p for c in word if c in _LTS for p in _LTS[c].split())
+def analyse(text: str) -> list[Utterance | Pause]:
+    """The sentences and pauses of ``text`` in order; at least one sentence.
+
+    Raises InputError if the text is empty or has nothing that is spoken, holds letters of another script (emoji and
+    ornaments are passed over in silence), or has a faulty ``[[pronunciation]]`` or ``[pause:...]``.
+    """
+    found: list[Utterance | Pause] = []
+    stretch = _Marked()
+    for part in markup.parse(_checked(text)):
+        if isinstance(part, float):
+            found.extend(stretch.utterances())
+            if part > 0.0:
+                found.append(Pause(part))
+            stretch = _Marked()
+        else:
+            stretch.add(part)
+    found.extend(stretch.utterances())
+    if not any(isinstance(item, Utterance) for item in found):
+        raise _nothing_in(text)
+    return found
 
 
 def phonemize(sentence: str) -> tuple[str, ...]:
-    text = unicodedata.normalize("NFKD", sentence.replace("’", "'"))
-    text = "".join(c for c in text if not unicodedata.combining(c))
-    text = re.sub(r"\b(Mr|Mrs|Dr|St|Lt|etc)\.", lambda m: _ABBR[m[1].lower()], text)
-    text = re.sub(r"\b([A-Za-z])\.(?=[A-Za-z]\.)", r"\1 ", text)
-    text = re.sub(r"[-]", " ", text.replace("--", ", "))
-    text = re.sub(r"[:;]", ", ", text).lower()
-    out: list[str] = []
-    for word, mark in re.findall(r"([a-z][a-z']*)|([,.?!])", text):
-        if word:
-            phones = _word(word)
-            if phones:
-                out += ([" "] if out else []) + list(phones)
-        elif out and out[-1] not in ",.?!":
-            out.append(mark)
-    if not out:
-        raise InputError("nothing to speak")
-    return tuple(out)
+    """The symbols of ``sentence``: phonemes, WORD between words, and , . ? ! straight after the word they follow.
+
+    Raises InputError as ``analyse`` does, and for a ``[pause:...]``, which no single sentence can hold.
+    """
+    marked = _Marked()
+    for part in markup.parse(_checked(sentence)):
+        if isinstance(part, float):
+            raise InputError("a sentence to phonemize cannot hold a [pause:...]")
+        marked.add(part)
+    phonemes = _phonemes(marked.text, marked.given)
+    if not phonemes:
+        raise _nothing_in(sentence)
+    return phonemes
 
 
-def analyse(text: str) -> list[Utterance | Pause]:
-    return [Utterance(s, phonemize(s)) for s in re.split(r"(?<=[.?!])\s+", text.strip())]
+class _Marked:
+    """A stretch of text without pauses, with MARK in the place of every given pronunciation."""
+
+    def __init__(self) -> None:
+        self.text = ""
+        self.given: list[markup.Said] = []
+
+    def add(self, part: str | markup.Said) -> None:
+        if isinstance(part, markup.Said):
+            self.given.append(part)
+            self.text += MARK
+        else:
+            self.text += part
+
+    def utterances(self) -> Iterator[Utterance]:
+        used = 0
+        for sentence in sentences.split_sentences(self.text):
+            given = self.given[used : used + sentence.count(MARK)]
+            used += len(given)
+            yield from _utterances(sentence, given)
+
+
+def _checked(text: str) -> str:
+    if MARK in text:
+        raise InputError(f"the text holds {characters.named(MARK)}, which English speech cannot say")
+    return text
+
+
+def _utterances(sentence: str, given: Sequence[markup.Said]) -> Iterator[Utterance]:
+    """One utterance, or, where the sentence comes to too many symbols, those of its two halves, and so on."""
+    phonemes = _phonemes(sentence, given)
+    if len(phonemes) <= LONGEST:
+        if phonemes:
+            written = iter(given)
+            yield Utterance(re.sub(MARK, lambda _: next(written).source, sentence), phonemes)
+        return
+    used = 0
+    for piece in sentences.pieces(sentence, -(-2 * len(sentence) // 3)):
+        part = given[used : used + piece.count(MARK)]
+        used += len(part)
+        yield from _utterances(piece, part)
+
+
+def _phonemes(text: str, given: Sequence[markup.Said]) -> tuple[str, ...]:
+    tokens = _TOKEN.findall(" ".join(normalize.spoken_sentences(characters.plain(text, keep=MARK))))
+    words = [token for token in tokens if token not in PUNCTUATION]
+    said = iter(given)
+    sounds = [
+        next(said).phonemes if word == MARK else pronounce.word_in_context(words, place)
+        for place, word in enumerate(words)
+    ]
+    for place, word in enumerate(words[:-1]):
+        if word.lower() == "the":
+            sounds[place] = ("DH", "IY0" if pronounce.starts_with_vowel(sounds[place + 1]) else "AH0")
+    return _joined(tokens, sounds)
+
+
+def _joined(tokens: Sequence[str], sounds: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
+    symbols: list[str] = []
+    following = iter(sounds)
+    for token in tokens:
+        if token in PUNCTUATION:
+            symbols.append(token)
+        else:
+            symbols += (WORD, *next(following)) if symbols else next(following)
+    return tuple(symbols)
+
+
+def _nothing_in(text: str) -> InputError:
+    first = next((char for char in text if not char.isspace()), None)
+    if first is None:
+        return InputError("the text is empty: there is nothing to speak")
+    if text.lower().lstrip().startswith("[pause"):
+        return InputError("the text has nothing to speak, only pauses")
+    return InputError(f"the text has nothing to speak, only signs such as {characters.named(first)}")

@@ -42,15 +42,8 @@ class Tables:
     backoff: NDArray[np.int8]
 
 
-@dataclass(frozen=True)
-class _Hypothesis:
-    score: float
-    node: int
-    stressed: bool
-    trail: "tuple[_Trail, int] | None"
-
-
-_Trail = tuple["_Trail", int] | None
+_Trail = tuple["_Trail", int] | None  # a hypothesis's graphones, last first
+_Hypothesis = tuple[float, int, int, _Trail]  # log probability, n-gram it ends in, primary stresses, graphones
 
 
 class LetterToSound:
@@ -65,11 +58,11 @@ class LetterToSound:
         self._suffix: list[int] = suffixes.tolist()
         self._child: dict[int, int] = dict(zip(keys.tolist(), range(vocabulary, len(self._logp)), strict=True))
         self._sounds = [tuple(PHONEMES[i] for i in row[1:] if i != NONE) for row in tables.graphones.tolist()]
-        self._stressed = [sum(sound.endswith("1") for sound in sounds) for sounds in self._sounds]
-        self._spellings: dict[str, list[int]] = {}
+        self._spellings: dict[str, list[tuple[int, int]]] = {}  # letter: its graphones, each with its primary stresses
         for token, (letter, *_) in enumerate(tables.graphones.tolist()):
             if letter != NONE:
-                self._spellings.setdefault(chr(ord("a") + letter), []).append(token)
+                stresses = sum(sound.endswith("1") for sound in self._sounds[token])
+                self._spellings.setdefault(chr(ord("a") + letter), []).append((token, stresses))
 
     @classmethod
     def load(cls, path: Path | None = None) -> "LetterToSound":
@@ -83,38 +76,39 @@ class LetterToSound:
 
     def pronounce(self, word: str, beam: int = BEAM) -> tuple[str, ...]:
         """The phonemes of ``word`` (letters a to z, at least one), with exactly one primary stress if it has a vowel."""
-        hypotheses = [_Hypothesis(0.0, START, False, None)]
+        hypotheses: list[_Hypothesis] = [(0.0, START, 0, None)]
         for letter in word:
-            reached: dict[tuple[int, bool], _Hypothesis] = {}
-            for hypothesis in hypotheses:
-                for token in self._spellings[letter]:
-                    stress = self._stressed[token] + hypothesis.stressed
-                    if stress > 1:
+            reached: dict[tuple[int, int], _Hypothesis] = {}
+            for score, node, stresses, trail in hypotheses:
+                for token, stressed in self._spellings[letter]:
+                    if stressed and stresses:
                         continue
-                    node, logp = self._advance(hypothesis.node, token)
-                    score = hypothesis.score + logp
-                    rival = reached.get((node, stress > 0))
-                    if rival is None or score > rival.score:
-                        reached[node, stress > 0] = _Hypothesis(score, node, stress > 0, (hypothesis.trail, token))
-            ranked = sorted(reached.values(), key=lambda h: -h.score)[:beam]
-            hypotheses = [h for h in ranked if h.score > ranked[0].score - WIDTH]
-        best = max(hypotheses, key=self._final_score)
-        return tuple(sound for token in _tokens(best) for sound in self._sounds[token])
+                    after, logp = self._advance(node, token)
+                    total = score + logp
+                    state = after, stresses + stressed
+                    rival = reached.get(state)
+                    if rival is None or total > rival[0]:
+                        reached[state] = total, *state, (trail, token)
+            ranked = sorted(reached.values(), key=_score, reverse=True)[:beam]
+            hypotheses = [h for h in ranked if h[0] > ranked[0][0] - WIDTH]
+        *_, trail = max(hypotheses, key=self._final_score)
+        return tuple(sound for token in _tokens(trail) for sound in self._sounds[token])
 
     def _final_score(self, hypothesis: _Hypothesis) -> float:
-        ended = hypothesis.score + self._advance(hypothesis.node, END)[1]
-        return ended if hypothesis.stressed else ended - _UNSTRESSED_PENALTY
+        score, node, stresses, _ = hypothesis
+        return score + self._advance(node, END)[1] - (0.0 if stresses else _UNSTRESSED_PENALTY)
 
     def _advance(self, node: int, token: int) -> tuple[int, float]:
         """The n-gram that follows ``node`` with ``token``, and log P(token | node), backing off as far as it must."""
         logp = 0.0
-        while node >= 0:
-            child = self._child.get(node * self._vocabulary + token)
-            if child is not None:
-                return child, logp + self._logp[child]
+        child = self._child.get(node * self._vocabulary + token)
+        while child is None:
             logp += self._backoff[node]
             node = self._suffix[node]
-        return token, logp + self._logp[token]
+            if node < 0:
+                return token, logp + self._logp[token]
+            child = self._child.get(node * self._vocabulary + token)
+        return child, logp + self._logp[child]
 
 
 def _links(tables: Tables, vocabulary: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -131,9 +125,12 @@ def _links(tables: Tables, vocabulary: int) -> tuple[NDArray[np.int64], NDArray[
     return keys, suffixes
 
 
-def _tokens(hypothesis: _Hypothesis) -> list[int]:
+def _score(hypothesis: _Hypothesis) -> float:
+    return hypothesis[0]
+
+
+def _tokens(trail: _Trail) -> list[int]:
     tokens: list[int] = []
-    trail = hypothesis.trail
     while trail is not None:
         trail, token = trail
         tokens.append(token)

@@ -34,8 +34,10 @@ class _Batch:
 
 def code(letter: int, sounds: Sequence[int]) -> int:
     """The number of a graphone: ``letter`` 0 to 25 standing for up to two phoneme indices."""
-    return letter * CODES + (0, 1 + sum(sounds), 1 + SOUNDS)[len(sounds)] + (
-        sounds[0] * SOUNDS + sounds[1] if len(sounds) == 2 else 0
+    return (
+        letter * CODES
+        + (0, 1 + sum(sounds), 1 + SOUNDS)[len(sounds)]
+        + (sounds[0] * SOUNDS + sounds[1] if len(sounds) == 2 else 0)
     )
 
 
@@ -55,9 +57,7 @@ def align(entries: Sequence[tuple[str, Sequence[int]]]) -> list[list[int]]:
     The order is by length, not that of ``entries``.
     """
     batches = list(_batches(entries))
-    model = np.repeat(
-        [_FIRST_GUESS[0], _FIRST_GUESS[1] / SOUNDS, _FIRST_GUESS[2] / SOUNDS**2], [1, SOUNDS, SOUNDS**2]
-    )
+    model = np.repeat([_FIRST_GUESS[0], _FIRST_GUESS[1] / SOUNDS, _FIRST_GUESS[2] / SOUNDS**2], [1, SOUNDS, SOUNDS**2])
     model = np.tile(model, LETTERS)
     for _ in range(ITERATIONS):
         counts = np.zeros_like(model)

@@ -102,7 +102,9 @@ def _discounts(counts: Floats, first: bool) -> Floats:
         return np.minimum(counts, _UNIGRAM_DISCOUNT)
     n1, n2, n3, n4 = (float((counts == i).sum()) for i in (1, 2, 3, 4))
     y = n1 / max(n1 + 2 * n2, 1.0)
-    by_count = np.array([0.0, *(i - (i + 1) * y * n / max(m, 1.0) for i, m, n in ((1, n1, n2), (2, n2, n3), (3, n3, n4)))])
+    by_count = np.array(
+        [0.0, *(i - (i + 1) * y * n / max(m, 1.0) for i, m, n in ((1, n1, n2), (2, n2, n3), (3, n3, n4)))]
+    )
     return np.minimum(np.clip(by_count, 0.0, None)[np.minimum(counts, 3).astype(np.int64)], counts)
 
 

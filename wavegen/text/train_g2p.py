@@ -99,7 +99,9 @@ def _distance(a: Sequence[str], b: Sequence[str]) -> int:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command line: trains, scores the held-out words, writes the file."""
-    parser = argparse.ArgumentParser(prog="python -m wavegen.text.train_g2p", description="Train the letter-to-sound model.")
+    parser = argparse.ArgumentParser(
+        prog="python -m wavegen.text.train_g2p", description="Train the letter-to-sound model."
+    )
     parser.add_argument("dictionary", type=Path, metavar="DICT", help="a dictionary in CMUdict's form")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="the npz to write")
     options = parser.parse_args(arguments)

@@ -26,8 +26,9 @@ class MultiResolutionSTFTLoss(nn.Module):
             with torch.no_grad():
                 true = self._magnitude(target, size)
             made = self._magnitude(output, size)
-            convergence = torch.linalg.norm(true - made) / torch.linalg.norm(true).clamp(min=self.floor)
-            total = total + convergence + F.l1_loss(made.log(), true.log())
+            # Per item, so that the loss of a batch is the mean of the losses of its shares.
+            convergence = torch.linalg.norm(true - made, dim=(1, 2)) / torch.linalg.norm(true, dim=(1, 2)).clamp(min=1.0)
+            total = total + convergence.mean() + F.l1_loss(made.log(), true.log())
         return total / len(self.sizes)
 
     def _magnitude(self, x: Tensor, size: int) -> Tensor:
@@ -61,12 +62,12 @@ def adversarial_loss(fake: list[Tensor]) -> Tensor:
 
 
 def feature_matching_loss(real: list[list[Tensor]], fake: list[list[Tensor]]) -> Tensor:
-    """L1 between the discriminators' features (Kumar et al. 2019, MelGAN), relative to the real features' mean size.
+    """L1 between the discriminators' features (Kumar et al. 2019, MelGAN), relative to each item's mean real feature.
 
     The division keeps layers of different scale equally heavy.
     """
     terms = [
-        (r.detach() - f).abs().mean() / r.detach().abs().mean().clamp(min=1e-3)
+        ((r.detach() - f).abs().flatten(1).mean(1) / r.detach().abs().flatten(1).mean(1).clamp(min=1e-3)).mean()
         for rs, fs in zip(real, fake, strict=True)
         for r, f in zip(rs, fs, strict=True)
     ]

@@ -93,8 +93,8 @@ def train(
 
 
 def _schedule(loop: LoopConfig) -> dict[str, Any]:
-    """What of the loop decides the weights."""
-    free = {"checkpoint_minutes", "checkpoint_steps", "validate_minutes", "log_steps", "tensorboard", "threads"}
+    """What of the loop decides the weights; a run may be made longer or shorter when it is resumed."""
+    free = {"steps", "minutes", "checkpoint_minutes", "checkpoint_steps", "validate_minutes", "log_steps", "tensorboard", "threads"}
     return {k: v for k, v in dataclasses.asdict(loop).items() if k not in free}
 
 

@@ -1,0 +1,169 @@
+"""``wavegen train`` and ``wavegen evaluate``: what they hand on, and what they refuse."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from wavegen.audio import io
+from wavegen.audio.io import Audio
+from wavegen.cli.main import main
+from wavegen.evaluation import protocol
+from wavegen.training import run
+from wavegen.training.data import Utterance, split_by_text
+
+
+def held_out_texts(count: int) -> list[str]:
+    texts = (f"sentence number {n}" for n in range(10000))
+    found = [t for t in texts if split_by_text([Utterance("x", t, Path())])["test"]]
+    return found[:count]
+
+
+@pytest.fixture
+def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Three held-out recordings of a buzzing tone in LJSpeech layout; the working directory is an empty folder."""
+    folder = tmp_path / "data"
+    (folder / "wavs").mkdir(parents=True)
+    lines = []
+    for index, text in enumerate(held_out_texts(3)):
+        phase = 2 * np.pi * np.cumsum(np.linspace(120, 160, 24000)) / 24000
+        buzz = sum(np.sin(k * phase) / k for k in range(1, 20))
+        noise = np.random.default_rng(index).normal(0, 0.01, 24000)
+        io.write(folder / "wavs" / f"r{index}.wav", Audio((0.2 * buzz + noise).astype(np.float32), 24000))
+        lines.append(f"r{index}|{text}\n")
+    (folder / "metadata.csv").write_text("".join(lines), encoding="utf-8")
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    return folder
+
+
+def test_train_hands_on_its_options(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    calls: list[tuple[Any, dict[str, Any]]] = []
+    monkeypatch.setattr(run, "train", lambda config, **options: calls.append((config, options)))
+    flags = ["--minutes", "1.5", "--resume", "--set", "loop.seed=3", "--set", "task.batch=2", "--device", "cpu"]
+    assert main(["train", "a.yaml", "--data", "d", "--output", "o", *flags]) == 0
+    assert main(["train", "b.yaml", "--data", "d", "-o", "o"]) == 0
+    for _, options in calls:
+        options.pop("progress")(1, 2)
+    assert calls == [
+        (
+            Path("a.yaml"),
+            {
+                "data": Path("d"),
+                "output": Path("o"),
+                "minutes": 1.5,
+                "resume": True,
+                "overrides": ["loop.seed=3", "task.batch=2"],
+                "device": "cpu",
+            },
+        ),
+        (
+            Path("b.yaml"),
+            {
+                "data": Path("d"),
+                "output": Path("o"),
+                "minutes": None,
+                "resume": False,
+                "overrides": [],
+                "device": None,
+            },
+        ),
+    ]
+    assert capfd.readouterr().err.startswith("o: done in 0.0 minutes\n")
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (None, "a.yaml: No such file"),
+        ("{", "a.yaml: not valid YAML"),
+        ("kind: singing", "a.yaml.kind: must be one of"),
+        ("kind: vocoder\nnonsense: 1", "a.yaml.nonsense: unknown key"),
+    ],
+)
+def test_train_refuses(
+    config: str | None,
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    if config is not None:
+        Path("a.yaml").write_text(config)
+    assert main(["train", "a.yaml", "--data", "d", "--output", "o"]) == 2
+    shown = capfd.readouterr().err
+    assert message in shown
+    assert shown.count("\n") == 1
+    assert not Path("o").exists()
+
+
+def test_evaluate_a_vocoder(data: Path, vocoder: str, capfd: pytest.CaptureFixture[str]) -> None:
+    flags = ["--no_perceptual", "--limit", "2", "--json", "scores.json", "--vocoder", vocoder]
+    assert main(["evaluate", "vocoder", "--data", str(data), *flags]) == 0
+    shown = capfd.readouterr()
+    assert "griffin-lim" in shown.out
+    assert "log-mel L1" in shown.out
+    assert shown.err == "scores.json: written\n"
+    scores = json.loads(Path("scores.json").read_text())
+    assert [f["name"] for f in scores["candidate"]["files"]] == ["r0.wav", "r1.wav"]
+    better = scores["baseline"]["pooled"]["log_mel_l1"]["value"]
+    assert better < scores["candidate"]["pooled"]["log_mel_l1"]["value"]  # Griffin-Lim beats random weights
+
+
+def test_evaluate_a_vocoder_alone(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[dict[str, Any]] = []
+
+    def spy(*arguments: Any, **options: Any) -> Any:
+        calls.append({"recordings": arguments[1]} | options)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(protocol, "evaluate_vocoder", spy)
+    assert main(["evaluate", "vocoder", "--data", str(data), "--baseline", "none", "--vocoder", "griffin-lim"]) == 130
+    assert calls[0]["baseline"] is None
+    assert calls[0]["perceptual"] is True
+    assert [path.name for path in calls[0]["recordings"]] == ["r0.wav", "r1.wav", "r2.wav"]
+
+
+def test_evaluate_speech(
+    data: Path, speech: str, vocoder: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    calls: list[Any] = []
+
+    def evaluate(speak: Any, utterances: Any, *, copy: Any, progress: Any) -> Any:
+        progress(1, 1, "x")
+        calls.append(([u.id for u in utterances], speak("Hello."), copy(Audio(np.zeros(999, np.float32), 8000))))
+        return protocol.SpeechEvaluation(pooled={}, sentences=[], utterances=[])
+
+    monkeypatch.setattr(protocol, "evaluate_speech", evaluate)
+    models = ["--model", speech, "--vocoder", vocoder]
+    assert main(["evaluate", "speech", "--data", str(data), "--limit", "1", *models]) == 0
+    assert main(["evaluate", "speech", *models]) == 0
+    assert [ids for ids, _, _ in calls] == [["r0"], []]
+    _, spoken, copied = calls[0]
+    assert spoken.duration > 0.05
+    assert copied.samples.shape == (1, 999)
+    assert "measure" in capfd.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--data", "missing"], "missing/metadata.csv: No such file"),
+        (["--data", "DATA", "--limit", "0"], "--limit: must be at least 1, not 0"),
+        (["--data", "DATA", "--vocoder", "nobody"], "no model named 'nobody'"),
+        (["--data", "EMPTY"], "none of its texts falls into the held-out part"),
+    ],
+)
+def test_evaluate_refuses(arguments: list[str], message: str, data: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    training_only = next(t for t in ("a", "b", "c", "d") if split_by_text([Utterance("x", t, Path())])["train"])
+    Path("empty").mkdir()
+    io.write("empty/r.wav", Audio(np.zeros(100, np.float32), 24000))
+    Path("empty/metadata.csv").write_text(f"r|{training_only}\n")
+    places = {"DATA": str(data), "EMPTY": "empty"}
+    assert main(["evaluate", "vocoder", *(places.get(a, a) for a in arguments)]) == 2
+    shown = capfd.readouterr().err
+    assert message in shown
+    assert shown.count("\n") == 1

@@ -58,9 +58,12 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
         _ = wavegen.compose
 
 
-def test_speaking_needs_neither_librosa_nor_numba() -> None:
-    heavy = loaded_after("import wavegen; wavegen.speak; import wavegen.text; wavegen.load")
-    assert heavy.isdisjoint({"librosa", "numba", "matplotlib"})
+def test_speaking_is_lean(speech: str, vocoder: str, tmp_path: Path) -> None:
+    """What speaking loads decides how long the first sound takes."""
+    arguments = ["speak", "Hello 2 you.", "-o", str(tmp_path / "a.wav"), "--model", speech, "--vocoder", vocoder]
+    heavy = loaded_after(f"from wavegen.cli.main import main; assert main({arguments!r}) == 0")
+    assert "torch" in heavy
+    assert heavy.isdisjoint({"librosa", "numba", "matplotlib", "scipy"})
 
 
 def test_version_is_in_the_changelog() -> None:

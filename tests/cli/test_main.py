@@ -142,15 +142,15 @@ def test_as_a_module(tmp_path: Path) -> None:
 
 def test_a_reader_that_leaves_is_no_error(speech: str, vocoder: str) -> None:
     text = "One sentence. " * 400
-    program = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-m", "wavegen", "-q", "speak", text, "--raw", "--model", speech, "--vocoder", vocoder],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
-    )
-    assert program.stdout is not None
-    assert program.stderr is not None
-    assert len(program.stdout.read(1000)) == 1000
-    program.stdout.close()
-    assert program.stderr.read() == b""
-    assert program.wait() == 141
+    ) as program:
+        assert program.stdout is not None
+        assert program.stderr is not None
+        assert len(program.stdout.read(1000)) == 1000
+        program.stdout.close()
+        assert program.stderr.read() == b""
+    assert program.returncode == 141

@@ -82,7 +82,7 @@ def test_discriminators_learn_to_tell(samples: int) -> None:
     config = DiscriminatorConfig((2, 3, 7), (256, 512), period_channels=32, resolution_channels=8)
     judge = Discriminators(config)
     tone = torch.sin(torch.arange(samples) * 0.1)[None] * 0.3 * torch.ones(4, 1)
-    optimiser = torch.optim.Adam(judge.parameters(), 3e-3)
+    optimiser = torch.optim.Adam(judge.parameters(), 5e-3)
     for _ in range(40):
         real, features = judge(tone)
         fake, _ = judge(noise(4, samples))

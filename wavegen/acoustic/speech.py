@@ -29,7 +29,7 @@ class SpeechTransformerConfig:
     hidden: int = 768
     encoder_layers: int = 4
     decoder_layers: int = 6
-    heads: int = 4
+    heads: int = 2
     kernel: int = 7
     predictor_channels: int = 192
     dropout: float = 0.1

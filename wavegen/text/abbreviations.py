@@ -19,9 +19,10 @@ _ALWAYS = {  # said so wherever they stand with a full stop
     "Penn": "pennsylvania",
 }  # fmt: skip
 _ANY_CASE = {  # likewise, however they are capitalised
-    "etc": "et cetera", "vs": "versus", "cf": "compare", "approx": "approximately", "viz": "namely", "dept": "department",
-    "govt": "government", "max": "maximum", "avg": "average", "misc": "miscellaneous", "incl": "including",
-    "mr": "mister", "mrs": "missus", "ca": "circa", "ibid": "ibid", "tel": "telephone", "ext": "extension",
+    "etc": "et cetera", "vs": "versus", "cf": "compare", "approx": "approximately", "viz": "namely",
+    "dept": "department", "govt": "government", "max": "maximum", "avg": "average", "misc": "miscellaneous",
+    "incl": "including", "mr": "mister", "mrs": "missus", "ca": "circa",
+    "ibid": "ibid", "tel": "telephone", "ext": "extension",
     "intl": "international", "natl": "national",
 }  # fmt: skip
 _BEFORE_NUMBER = {  # only before a figure or a Roman numeral
@@ -32,12 +33,17 @@ _BEFORE_NUMBER = {  # only before a figure or a Roman numeral
 _LATIN = {"e.g": "for example", "i.e": "that is", "a.k.a": "also known as", "q.v": "which see", "n.b": "note well"}
 _BARE = {"Mr": "mister", "Mrs": "missus", "Jr": "junior", "Sr": "senior", "vs": "versus"}
 _NOT_A_NAME = frozenset(
-    "a an and as at before behind beside by for from in into like near of off on or our outside over past that the "
-    "their this to toward under visit visited when where while with your".split()
+    str.split(
+        "a an and as at before behind beside by for from in into like near of off on or our outside over past "
+        "that the their this to toward under visit visited when where while with your"
+    )
 )  # capitalised first words that do not make "St." a street
 
 TITLES = frozenset(
-    "mr mrs ms messrs mme mlle dr prof rev gen sen rep gov capt lt col sgt maj cpl cmdr adm hon pres supt insp st mt ft".split()
+    str.split(
+        "mr mrs ms messrs mme mlle dr prof rev gen sen rep gov capt lt col sgt maj cpl cmdr adm hon pres supt "
+        "insp st mt ft"
+    )
 )
 KNOWN = frozenset(word.lower() for word in (*_ALWAYS, *_ANY_CASE)) | TITLES  # all that may end in a full stop
 
@@ -50,11 +56,11 @@ def _alternatives(table: dict[str, str]) -> str:
 
 _LATIN_FORM = re.compile(rf"\b({_alternatives(_LATIN)})\.(?!\w),?", re.IGNORECASE)
 _NUMBERED = re.compile(rf"\b({_alternatives(_BEFORE_NUMBER)})\.\s?(?=\d|[IVXLC]+\b)", re.IGNORECASE)
-_SAINT_OR_STREET = re.compile(r"(?:(?<![\w'])([\w']{1,30})(\s+))?\bSt\b\.?(?=(\s+[A-Z])?)")
-_DOCTOR_OR_DRIVE = re.compile(r"(?:(?<![\w'])([A-Z][\w']{1,30})(\s+))?\bDr\b\.?(?=(\s+[A-Z])?)")
+_SAINT_OR_STREET = re.compile(r"(?:(?<![\w'])([\w']{1,30})(\s+))?\bSt\b\.?(?=(\s*[A-Z])?)")
+_DOCTOR_OR_DRIVE = re.compile(r"(?:(?<![\w'])([A-Z][\w']{1,30})(\s+))?\bDr\b\.?(?=(\s*[A-Z])?)")
 _VERSUS = re.compile(r"(?<=[A-Za-z]) v\. (?=[A-Z])")
-_SHORT = re.compile(rf"\b({_alternatives(_ALWAYS)})\.(?!\w)")
-_SHORT_ANY_CASE = re.compile(rf"\b({_alternatives(_ANY_CASE)})\.(?!\w)", re.IGNORECASE)
+_SHORT = re.compile(rf"(?<![A-Za-z'])({_alternatives(_ALWAYS)})\.")
+_SHORT_ANY_CASE = re.compile(rf"(?<![A-Za-z'])({_alternatives(_ANY_CASE)})\.", re.IGNORECASE)
 _NO_STOP = re.compile(rf"\b({_alternatives(_BARE)})\b(?!\.)")
 _WITH = ((re.compile(r"\bw/o\b\s?", re.I), "without "), (re.compile(r"\bw/\s?(?=\w|\s)", re.I), "with "))
 
@@ -69,8 +75,8 @@ def expand(sentence: str) -> str:
     sentence = _SAINT_OR_STREET.sub(_saint_or_street, sentence)
     sentence = _DOCTOR_OR_DRIVE.sub(_doctor_or_drive, sentence)
     sentence = _VERSUS.sub(" versus ", sentence)
-    sentence = _SHORT.sub(lambda m: _ALWAYS[m[1]] + final_stop(m), sentence)
-    sentence = _SHORT_ANY_CASE.sub(lambda m: _ANY_CASE[m[1].lower()] + final_stop(m), sentence)
+    sentence = _SHORT.sub(lambda m: f" {_ALWAYS[m[1]]}{final_stop(m)} ", sentence)
+    sentence = _SHORT_ANY_CASE.sub(lambda m: f" {_ANY_CASE[m[1].lower()]}{final_stop(m)} ", sentence)
     return _NO_STOP.sub(lambda m: _BARE[m[1]], sentence)
 
 
@@ -81,12 +87,12 @@ def final_stop(match: re.Match[str]) -> str:
 
 def _saint_or_street(match: re.Match[str]) -> str:
     before, space = match[1] or "", match[2] or ""
-    after_name = before[:1].isupper() and before.lower() not in _NOT_A_NAME or before[:1].isdigit()
+    after_name = (before[:1].isupper() and before.lower() not in _NOT_A_NAME) or before[:1].isdigit()
     word = "saint" if match[3] and not after_name else "street"
-    return f"{before}{space}{word}{final_stop(match)}"
+    return f"{before}{space}{word}{final_stop(match)} "
 
 
 def _doctor_or_drive(match: re.Match[str]) -> str:
     before, space = match[1] or "", match[2] or ""
     word = "drive" if before and not match[3] and before.lower() not in _NOT_A_NAME else "doctor"
-    return f"{before}{space}{word}{final_stop(match)}"
+    return f"{before}{space}{word}{final_stop(match)} "

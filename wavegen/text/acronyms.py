@@ -7,10 +7,10 @@ from wavegen.text.abbreviations import final_stop
 from wavegen.text.spelling import letters
 
 _SPELLED = frozenset(  # the dictionary has these as other words
-    "SEC SAT LED DEA FYI IDE NGO ROI UPS RAF AKA CIO ENT MIA EST".split()
+    str.split("SEC SAT LED DEA FYI IDE NGO ROI UPS RAF AKA CIO ENT MIA EST")
 )
 _SHORT_WORDS = frozenset(  # two capitals that are a shouted word rather than an acronym
-    "AM AN AS AT BE BY DO GO HA HE HI HO IF IN IS IT ME MR MS MY NO OF OH OK ON OR OX SO TO UP WE YE YO".split()
+    str.split("AM AN AS AT BE BY DO GO HA HE HI HO IF IN IS IT ME MR MS MY NO OF OH OK ON OR OX SO TO UP WE YE YO")
 )
 _IT_TRADE = re.compile(
     r"\bIT(?=\s+(?:department|support|security|manager|professional|infrastructure|team|systems?|industry|staff|specialist|service)s?\b)"

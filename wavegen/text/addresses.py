@@ -21,7 +21,7 @@ _SIGNS = {
     "&": "and", "#": "hash", "%": "percent", "~": "tilde", ":": "colon", "+": "plus",
 }  # fmt: skip
 _SPELLED = frozenset(_LETTER_DOMAINS.split("|")) - {"me", "no", "it", "at", "be", "in"} | frozenset(
-    "pdf html htm txt csv md py js ts exe gz xls xlsx svg rs cpp www".split()
+    str.split("pdf html htm txt csv md py js ts exe gz xls xlsx svg rs cpp www")
 )
 
 

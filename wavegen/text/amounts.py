@@ -41,7 +41,8 @@ _SCALES = {
     "bn": "billion",
     "tn": "trillion",
 }
-_SCALE = rf"(?:\s?(?P<scale>thousand|million|billion|trillion)\b|(?P<short>{'|'.join(sorted(_SCALES, key=len, reverse=True))})\b)?"
+_SHORT_SCALES = "|".join(sorted(_SCALES, key=len, reverse=True))
+_SCALE = rf"(?:\s?(?P<scale>thousand|million|billion|trillion)\b|(?P<short>{_SHORT_SCALES})\b)?"
 _SIGN = f"[{re.escape(''.join(_CURRENCIES))}]"
 _MONEY = re.compile(
     rf"(?P<article>\b[Aa]n?\s)?(?P<minus>(?<!\w)-\s?)?(?:\b(?P<country>{'|'.join(_COUNTRIES)}))?(?P<sign>{_SIGN})\s?"
@@ -76,7 +77,8 @@ _UNITS = {  # one, many
     "GB": ("gigabyte", "gigabytes"), "TB": ("terabyte", "terabytes"), "PB": ("petabyte", "petabytes"),
     "KiB": ("kibibyte", "kibibytes"), "MiB": ("mebibyte", "mebibytes"), "GiB": ("gibibyte", "gibibytes"),
     "kbps": ("kilobit per second", "kilobits per second"), "Mbps": ("megabit per second", "megabits per second"),
-    "Gbps": ("gigabit per second", "gigabits per second"), "px": ("pixel", "pixels"), "dpi": ("dot per inch", "dots per inch"),
+    "Gbps": ("gigabit per second", "gigabits per second"), "px": ("pixel", "pixels"),
+    "dpi": ("dot per inch", "dots per inch"),
     "W": ("watt", "watts"), "mW": ("milliwatt", "milliwatts"), "kW": ("kilowatt", "kilowatts"),
     "MW": ("megawatt", "megawatts"), "GW": ("gigawatt", "gigawatts"), "kWh": ("kilowatt hour", "kilowatt hours"),
     "MWh": ("megawatt hour", "megawatt hours"), "V": ("volt", "volts"), "mV": ("millivolt", "millivolts"),
@@ -90,7 +92,7 @@ _UNITS = {  # one, many
     "°": ("degree", "degrees"),
 }  # fmt: skip
 _DOTTED = frozenset(
-    "ft yd mi lb lbs oz gal qt sec min hr hrs yr yrs sq cu".split()
+    str.split("ft yd mi lb lbs oz gal qt sec min hr hrs yr yrs sq cu")
 )  # may end in a full stop of their own
 _POWERS = {"^2": "square ", "^3": "cubic ", "": ""}
 _UNIT = "|".join(re.escape(unit) for unit in sorted(_UNITS, key=len, reverse=True))
@@ -102,14 +104,15 @@ _FEET_INCHES = re.compile(r"(?<![\w.,])(\d+)'\s?(\d+)\"")
 
 
 def say_money(sentence: str) -> str:
-    """ "$3.50" is "three dollars and fifty cents", "£2.5m" "two point five million pounds", "a $5 bill" "a five dollar bill"."""
+    """ "$3.50" is "three dollars and fifty cents", "£2.5m" "two point five million pounds", "a $5 bill" "a five dollar
+    bill"."""
     sentence = _MONEY.sub(_money, sentence)
     sentence = _MONEY_AFTER.sub(_money_after, sentence)
     return _LONE_SIGN.sub(lambda m: f" {_CURRENCIES[m[0]][0]} ", sentence)
 
 
 def say_measures(sentence: str) -> str:
-    """ "5 km" is "five kilometers", "20°C" "twenty degrees celsius", "a 5-km run" "a five kilometer run", "5%" "5 percent"."""
+    """ "5 km" is "five kilometers", "20°C" "twenty degrees celsius", "a 5-km run" "a five kilometer run"."""
     sentence = _FEET_INCHES.sub(_feet_inches, sentence)
     sentence = _MEASURE.sub(_measure, sentence)
     return _PERCENT.sub(" percent ", sentence).replace("°", " degrees ").replace("μ", " mu ").replace("Ω", " omega ")

@@ -8,17 +8,23 @@ from wavegen.errors import InputError
 CURRENCY = "£€¥₹₩₽₺₴₪₫₱₦฿₿¢"
 KEPT = f"{CURRENCY}°μΩ×÷±≈≠≤≥√∞§¶©←→"  # beyond ASCII, and said by a later step
 
-_QUOTES = {**dict.fromkeys("‘’‚‛ʼʻ′´＇", "'"), **dict.fromkeys("“”„‟«»″❝❞＂", '"'), "‹": '"', "›": '"'}
-_DASHES = {"‐": "-", "‑": "-", "‒": " — ", "–": "–", "—": " — ", "―": " — ", "⸺": " — ", "−": "-"}
+_QUOTES = {
+    **dict.fromkeys("\u2018’\u201a\u201b\u02bc\u02bb\u2032\u00b4\uff07", "'"),
+    **dict.fromkeys("“”„‟«»″❝❞\uff02", '"'),
+    "\u2039": '"',
+    "\u203a": '"',
+}
+_DASHES = {"\u2010": "-", "\u2011": "-", "\u2012": " — ", "–": "–", "—": " — ", "―": " — ", "⸺": " — ", "−": "-"}
 _LETTERS = {
     "ß": "ss", "ẞ": "SS", "æ": "ae", "Æ": "Ae", "œ": "oe", "Œ": "Oe", "ø": "o", "Ø": "O", "đ": "d", "Đ": "D",
-    "ð": "th", "Ð": "Th", "þ": "th", "Þ": "Th", "ł": "l", "Ł": "L", "ħ": "h", "Ħ": "H", "ı": "i", "ŋ": "ng",
+    "ð": "th", "Ð": "Th", "þ": "th", "Þ": "Th", "ł": "l", "Ł": "L", "ħ": "h", "Ħ": "H", "\u0131": "i", "ŋ": "ng",
     "Ŋ": "Ng", "ə": "uh", "Ə": "Uh", "ŧ": "t", "Ŧ": "T", "ĸ": "k",
 }  # fmt: skip
 _SIGNS = {
-    "№": " No. ", "™": "", "®": "", "℠": "", "µ": "μ", "⁄": "/", "∕": "/", "∶": ":", "…": "... ", "•": ", ",
-    "·": " ", "⋅": "*", "Ω": "Ω", "\u2028": "\n", "\u2029": "\n", "\x85": "\n", "\u00ad": "", "¡": "", "¿": "",
-    "¦": " ", "¬": " ", "¨": " ", "¯": " ", "¸": " ", "ª": "a", "º": "°", "☞": " ", "∙": " ",
+    "№": " No. ", "™": "", "®": "", "℠": "", "µ": "μ", "\u2044": "/", "\u2215": "/", "\u2236": ":", "…": "... ",
+    "•": ", ", "·": " ", "⋅": "*", "Ω": "Ω", "\u2028": "\n", "\u2029": "\n", "\x85": "\n", "\u00ad": "", "¡": "",
+    "¿": "", "¦": " ", "‰": " per mille ", "¬": " ", "¨": " ", "¯": " ", "\u00b8": " ", 
+    "ª": "a", "º": "°", "☞": " ", "∙": " ",
 }  # fmt: skip
 _TABLE = str.maketrans({**_QUOTES, **_DASHES, **_LETTERS, **_SIGNS})
 _SUPERSCRIPTS = {"⁻": "-", "¹": "1", "²": "2", "³": "3", **{chr(0x2070 + i): str(i) for i in (0, *range(4, 10))}}
@@ -82,4 +88,5 @@ def _greek(run: re.Match[str]) -> str:
 
 def named(char: str) -> str:
     """A character with its Unicode name, for error messages."""
-    return f"'{char}' ({unicodedata.name(char, f'U+{ord(char):04X}')})"
+    code = f"U+{ord(char):04X}"
+    return f"'{char}' ({unicodedata.name(char, code)})" if char.isprintable() else unicodedata.name(char, code)

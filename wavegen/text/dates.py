@@ -45,6 +45,7 @@ _CLOCK = re.compile(
 )
 _HOUR = re.compile(rf"(?<![\d:.,])(?P<hour>\d{{1,2}}){_HALF}")
 _UNTIL = re.compile(rf"(?<=\d)(?P<first>{_HALF})?\s?[-–]\s?(?=\d{{1,2}}(?::\d\d)?{_HALF.replace('?P<half>', '?:')})")
+_TO = re.compile(r"(?<=:[0-5]\d)\s?[-–]\s?(?=\d{1,2}:[0-5]\d(?!\d))")
 
 _DECADE = re.compile(
     r"(?<![\w.,$£€])(?:'?(?P<full>[12]\d\d0)|(?:'|(?P<before>\b(?:the|early|late|mid|his|her|their|my)[\s-]+)'?)(?P<short>[2-9]0))'?s\b",
@@ -53,20 +54,21 @@ _DECADE = re.compile(
 _SHORT_YEAR = re.compile(r"(?<![\w'])'(\d\d)\b(?!['\w])")
 _ERA = re.compile(r"\b(\d{4})(?=\s?(?:A\.?D|B\.?C|C\.?E|B\.?C\.?E)\b)")
 _YEAR = re.compile(
-    r"(?P<before>\b(?:in|since|by|until|till|from|of|during|before|after|year|circa|around|between|and|to|early|late|mid)\s+)?"
+    r"(?P<before>\b(?:in|since|by|until|till|from|of|during|before|after|year|circa|around|between|and|to|early|late|mid|AD)\s+)?"
     r"(?<![\w.,:/$-])(?P<year>1\d{3}|20\d\d)(?![\w:%/]|[.,]\d)(?P<counted>\s+(?:people|men|women|children|[a-z]+[^s\W]s)\b)?",
     re.IGNORECASE,
 )
 
 
 def say(sentence: str) -> str:
-    """``sentence`` with dates, clock times and decades ("the 90s") as words; whatever is no date of the calendar stays as it is."""
+    """``sentence`` with dates, clock times and decades ("the 90s") as words; what is no date of a calendar stays."""
     sentence = _ISO.sub(_numeric, sentence)
     sentence = _NUMERIC.sub(_numeric, sentence)
     sentence = _MONTH_DAY.sub(_month_day, sentence)
     sentence = _DAY_MONTH.sub(_day_month, sentence)
     sentence = _MONTH_YEAR.sub(lambda m: f"{_name(m)} {numbers.year(int(m['year']))}", sentence)
     sentence = _UNTIL.sub(lambda m: f"{m['first'] or ''} to ", sentence)
+    sentence = _TO.sub(" to ", sentence)
     sentence = _CLOCK.sub(_clock, sentence)
     sentence = _HOUR.sub(_clock, sentence)
     return _DECADE.sub(lambda m: (m["before"] or "") + numbers.decade(int(m["full"] or m["short"])), sentence)
@@ -98,7 +100,7 @@ def _with_year(words: str, year: str | None) -> str:
 
 def _numeric(match: re.Match[str]) -> str:
     month, day, year = int(match["m"]), int(match["d"]), int(match["year"])
-    if month > 12 and match.re is _NUMERIC or match[2] == ".":
+    if (month > 12 and match.re is _NUMERIC) or match[2] == ".":
         month, day = day, month
     if not (1 <= month <= 12 and 1 <= day <= 31):
         return match[0]

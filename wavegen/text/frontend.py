@@ -1,5 +1,6 @@
 """Text to what is spoken: a list of sentences as phonemes, and the pauses asked for between them."""
 
+import itertools
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -96,7 +97,7 @@ def _checked(text: str) -> str:
 
 
 def _utterances(sentence: str, given: Sequence[markup.Said]) -> Iterator[Utterance]:
-    """One utterance, or, where the sentence comes to too many symbols, those of its two halves, and so on."""
+    """One utterance, or, where the sentence comes to too many symbols, those of its parts."""
     phonemes = _phonemes(sentence, given)
     if len(phonemes) <= LONGEST:
         if phonemes:
@@ -104,7 +105,7 @@ def _utterances(sentence: str, given: Sequence[markup.Said]) -> Iterator[Utteran
             yield Utterance(re.sub(MARK, lambda _: next(written).source, sentence), phonemes)
         return
     used = 0
-    for piece in sentences.pieces(sentence, -(-2 * len(sentence) // 3)):
+    for piece in sentences.pieces(sentence, max(1, 2 * len(sentence) // 3)):
         part = given[used : used + piece.count(MARK)]
         used += len(part)
         yield from _utterances(piece, part)
@@ -112,12 +113,16 @@ def _utterances(sentence: str, given: Sequence[markup.Said]) -> Iterator[Utteran
 
 def _phonemes(text: str, given: Sequence[markup.Said]) -> tuple[str, ...]:
     tokens = _TOKEN.findall(" ".join(normalize.spoken_sentences(characters.plain(text, keep=MARK))))
-    words = [token for token in tokens if token not in PUNCTUATION]
     said = iter(given)
-    sounds = [
-        next(said).phonemes if word == MARK else pronounce.word_in_context(words, place)
-        for place, word in enumerate(words)
-    ]
+    sounds: list[tuple[str, ...]] = []
+    for in_clause, clause in itertools.groupby(tokens, key=lambda token: token not in PUNCTUATION):
+        if in_clause:
+            words = list(clause)
+            sounds += [
+                next(said).phonemes if word == MARK else pronounce.word_in_context(words, place)
+                for place, word in enumerate(words)
+            ]
+    words = [token for token in tokens if token not in PUNCTUATION]
     for place, word in enumerate(words[:-1]):
         if word.lower() == "the":
             sounds[place] = ("DH", "IY0" if pronounce.starts_with_vowel(sounds[place + 1]) else "AH0")

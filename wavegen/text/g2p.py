@@ -5,7 +5,7 @@ one sequence of graphones, and the best sequence under a back-off n-gram model t
 answer (M. Bisani, H. Ney, "Joint-sequence models for grapheme-to-phoneme conversion", Speech Communication 50, 2008).
 ``train_g2p.py`` makes the tables. They are an npz without objects:
 
-- ``graphones`` (V, 3) uint8: letter and up to two phonemes as indices, 255 for none; rows 0 and 1 are word start and end
+- ``graphones`` (V, 3) uint8: letter and up to two phonemes as indices, 255 for none; rows 0 and 1: word start and end
 - ``sizes`` (order,): how many n-grams of each order are kept
 - ``tokens`` the last graphone of every n-gram, order after order, each order sorted by history, then by graphone
 - ``children`` how many kept n-grams continue each n-gram
@@ -13,6 +13,7 @@ answer (M. Bisani, H. Ney, "Joint-sequence models for grapheme-to-phoneme conver
 """
 
 import functools
+import itertools
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -75,7 +76,7 @@ class LetterToSound:
             raise InputError(f"{source}: not a letter-to-sound model ({error})") from error
 
     def pronounce(self, word: str, beam: int = BEAM) -> tuple[str, ...]:
-        """The phonemes of ``word`` (letters a to z, at least one), with exactly one primary stress if it has a vowel."""
+        """The phonemes of ``word`` (a to z, at least one letter), with exactly one primary stress if it has a vowel."""
         hypotheses: list[_Hypothesis] = [(0.0, START, 0, None)]
         for letter in word:
             reached: dict[tuple[int, int], _Hypothesis] = {}
@@ -117,7 +118,7 @@ def _links(tables: Tables, vocabulary: int) -> tuple[NDArray[np.int64], NDArray[
     keys = histories * vocabulary + tables.tokens[vocabulary:].astype(np.int64)
     suffixes = np.full(len(tables.tokens), -1, dtype=np.int64)
     bounds = np.cumsum([0, *tables.sizes.tolist()])
-    for begin, end in zip(bounds[1:-1], bounds[2:], strict=True):
+    for begin, end in itertools.pairwise(bounds[1:]):
         shorter = suffixes[histories[begin - vocabulary : end - vocabulary]]
         tokens = tables.tokens[begin:end].astype(np.int64)
         found = vocabulary + np.searchsorted(keys, shorter * vocabulary + tokens)

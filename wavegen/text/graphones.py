@@ -52,7 +52,7 @@ def parts(graphone: int) -> tuple[int, tuple[int, ...]]:
 
 
 def align(entries: Sequence[tuple[str, Sequence[int]]]) -> list[list[int]]:
-    """The graphones of each (word in a-z, phoneme indices) entry; entries with more than two phonemes a letter drop out.
+    """The graphones of each (word in a-z, phoneme indices) entry; those with more than two phonemes a letter drop out.
 
     The order is by length, not that of ``entries``.
     """

@@ -24,6 +24,6 @@ def known(word: str) -> bool:
 
 
 def pronunciation(word: str, variant: int = 1) -> tuple[str, ...] | None:
-    """The phonemes of pronunciation number ``variant`` (from 1) of the lower-case ``word``, or None if there is none."""
+    """The phonemes of pronunciation number ``variant`` (from 1) of the lower-case ``word``, None if there is none."""
     entry = _entries().get(word if variant == 1 else f"{word}({variant})")
     return None if entry is None else tuple(entry.partition(" #")[0].split())

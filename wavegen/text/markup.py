@@ -16,7 +16,7 @@ _MOST_SYMBOLS = 200  # in one pronunciation: it must fit in an utterance
 _TAG = re.compile(
     r"\[\[(?P<said>[^\[\]]*)\]\]|\[pause:(?P<pause>[^\[\]]*)\]|(?P<stray>\[\[|\]\]|\[pause\b)", re.IGNORECASE
 )
-_LENGTH = re.compile(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*(ms|s)\s*", re.IGNORECASE)
+_LENGTH = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+) ?(ms|s)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,7 @@ def _near(text: str, place: int) -> str:
 
 
 def _seconds(written: str) -> float:
+    written = " ".join(written.split())
     match = _LENGTH.fullmatch(written)
     if not match:
         raise InputError(f"[pause:{written}] is not a length such as 500ms or 1.5s")
@@ -62,6 +63,7 @@ def _seconds(written: str) -> float:
 
 
 def _symbols(written: str) -> tuple[str, ...]:
+    written = " ".join(written.split())
     words = [_word(part.split(), written) for part in written.split("|")]
     if not all(words):
         raise InputError(f"[[{written}]] has a word without phonemes")

@@ -1,7 +1,7 @@
 """Pronounces possessives, contractions, plurals and past tenses from the dictionary's entry for the bare word.
 
-Only the endings whose sound the rules get right more often than the letter-to-sound model does are here: measured on the
-model's held-out words, plurals by rule have half its phoneme errors, while it beats rules for compounds, prefixes, -ing
+Only the endings whose sound the rules get right more often than the letter-to-sound model does are here: on the model's
+held-out words, plurals by rule have half its phoneme errors, while it beats rules for compounds, prefixes, -ing
 and the other suffixes, having learned those from the dictionary's thousands.
 """
 
@@ -11,8 +11,8 @@ from wavegen.text import lexicon
 
 Phonemes = tuple[str, ...]
 
-_HISSING = frozenset("S Z SH ZH CH JH".split())
-_VOICELESS = frozenset("P T K F TH S SH CH".split())
+_HISSING = frozenset(str.split("S Z SH ZH CH JH"))
+_VOICELESS = frozenset(str.split("P T K F TH S SH CH"))
 _CLITICS = {"'ll": "AH0 L", "'ve": "AH0 V", "'re": "ER0", "'m": "M", "n't": "AH0 N T", "'d": "D", "'em": "AH0 M"}
 _AFTER_HISS = ("ses", "xes", "zes", "ches", "shes", "oes")
 _SHORTEST_STEM = 3  # letters

@@ -5,6 +5,7 @@ pruning drops the n-grams whose count-weighted log probability their back-off gi
 R. Rosenfeld, "Scalable backoff language models", 1996).
 """
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -35,7 +36,7 @@ class Order:
 
 
 def train(sequences: Sequence[Sequence[int]], vocabulary: int, length: int, threshold: float) -> list[Order]:
-    """The pruned model of ``sequences`` (tokens from 2 to ``vocabulary`` - 1): one Order for each n from 1 to ``length``.
+    """The pruned model of ``sequences`` (tokens from 2 to ``vocabulary`` - 1): one Order for each n to ``length``.
 
     All unigrams and bigrams stay; a longer n-gram stays if its count times its log gain over backing off is beyond
     ``threshold``, or if another that stays is built on it.
@@ -105,11 +106,12 @@ def _discounts(counts: Floats, first: bool) -> Floats:
     by_count = np.array(
         [0.0, *(i - (i + 1) * y * n / max(m, 1.0) for i, m, n in ((1, n1, n2), (2, n2, n3), (3, n3, n4)))]
     )
-    return np.minimum(np.clip(by_count, 0.0, None)[np.minimum(counts, 3).astype(np.int64)], counts)
+    discounts: Floats = np.clip(by_count, 0.0, None)[np.minimum(counts, 3).astype(np.int64)]
+    return np.minimum(discounts, counts)
 
 
 def _set_backoffs(orders: list[Order]) -> None:
-    for below, order in zip(orders, orders[1:], strict=False):
+    for below, order in itertools.pairwise(orders):
         histories = len(below.token)
         left = 1.0 - np.bincount(order.history, order.probability, histories)
         left_below = 1.0 - np.bincount(order.history, order.lower, histories)

@@ -33,7 +33,7 @@ _FRACTION = re.compile(r"(?<![\w./,])(?:(\d+)[ -])?(\d{1,3})/(\d{1,3})(?![\w/]|[
 _ORDINAL = re.compile(rf"(?<![\w.,])({WHOLE})(?:st|nd|rd|th)\b", re.IGNORECASE)
 _NUMBER_SIGN = re.compile(r"#\s?(?=\d)")
 _TIMES = re.compile(rf"(?<![\w.])({NUMBER})[xX](?![\w])")
-_BY = re.compile(r"(?<=\d)\s?[xX×]\s?(?=\.?\d)")
+_BY = re.compile(r"(?<!\b0)(?<=\d)\s?[xX×]\s?(?=\.?\d)")
 _RANGE = re.compile(rf"(?<![\w.-])({NUMBER})(?:-|\s?–\s?)({NUMBER})(?![\w-])")
 _MINUS = re.compile(r"(?<![\w)\].])-(?=\.?\d)|(?<=\d) - (?=\d)")
 _POWER = re.compile(r"(?<=[\w)])\^(-?\d+|[a-z]\b)")
@@ -51,6 +51,9 @@ _SIGNS = {
 }  # fmt: skip
 _SIGN = re.compile(f"[{re.escape(''.join(_SIGNS))}]")
 _HASHTAG = re.compile(r"#(?=\w)")
+_BOUND = re.compile(r"([<>])\s?(?=[\d.])")
+_SCIENTIFIC = re.compile(r"(?<![\w.])(\d+(?:\.\d+)?)[eE]([+-]?)(\d+)(?![\w.])")
+_NAME_WITH_DOT = re.compile(r"(?<![\w.])\.(?=[A-Za-z]{2})")
 _COMPARED = re.compile(r"(?<=[\w\s]) ([<>]) (?=[\w\s-])")
 _ARROW = re.compile(r"<?[-=]+>|<[-=]+|[←→]")
 _NOTHING = re.compile(r"[*`^~|\\<>\"#]")
@@ -75,7 +78,14 @@ def normalize(text: str) -> str:
     Sentences without a mark at their end get a full stop if another follows. The result normalises to itself; it is
     empty if nothing in the text is said. Raises InputError for characters of another script.
     """
-    return " ".join(spoken_sentences(characters.plain(text))).lower()
+    said = _said_once(characters.plain(text))
+    while (again := _said_once(said)) != said:  # a sign that fell out can leave an abbreviation before a space
+        said = again
+    return said
+
+
+def _said_once(text: str) -> str:
+    return " ".join(spoken_sentences(text)).lower()
 
 
 def spoken_sentences(text: str) -> list[str]:
@@ -92,6 +102,11 @@ def _spoken(sentence: str) -> str:
     for step in _STEPS:
         sentence = step(sentence)
     return sentence.strip()
+
+
+def _beside_anything(sentence: str) -> str:
+    sentence = _NAME_WITH_DOT.sub("dot ", _TILDE.sub("about ", sentence))
+    return _SCIENTIFIC.sub(lambda m: f"{m[1]} times 10^{m[2].replace('+', '')}{m[3]}", sentence)
 
 
 def _phones(sentence: str) -> str:
@@ -119,15 +134,15 @@ def _ordinals(sentence: str) -> str:
 
 def _between_numbers(sentence: str) -> str:
     """Signs that are words only beside a number: ranges, minus, by, times, powers, "#5"."""
-    sentence = _NUMBER_SIGN.sub("number ", sentence)
-    sentence = _TILDE.sub("about ", sentence)
+    sentence = _NUMBER_SIGN.sub("number ", _ARROW.sub(", ", sentence))
+    sentence = _COMPARED.sub(lambda m: f" is {'less' if m[1] == '<' else 'greater'} than ", sentence)
+    sentence = _BOUND.sub(lambda m: f" {'less' if m[1] == '<' else 'greater'} than ", sentence)
     sentence = _TIMES.sub(r"\1 times ", sentence)
     sentence = _STAR.sub(" times ", sentence)
     sentence = _BY.sub(" by ", sentence)
     sentence = _RANGE.sub(r"\1 to \2", sentence)
-    sentence = _MINUS.sub(" minus ", sentence)
-    sentence = _ROOT.sub(" the square root of ", sentence)
-    return _POWER.sub(lambda m: f" {_POWERS.get(m[1]) or f'to the power of {_signed(m[1])}'} ", sentence)
+    sentence = _POWER.sub(lambda m: f" {_POWERS.get(m[1]) or f'to the power of {_signed(m[1])}'} ", sentence)
+    return _ROOT.sub(" the square root of ", _MINUS.sub(" minus ", sentence))
 
 
 def _signed(number: str) -> str:
@@ -151,8 +166,6 @@ def _number(written: str) -> str:
 
 
 def _signs(sentence: str) -> str:
-    sentence = _ARROW.sub(", ", sentence)
-    sentence = _COMPARED.sub(lambda m: f" is {'less' if m[1] == '<' else 'greater'} than ", sentence)
     sentence = _HASHTAG.sub(" hashtag ", sentence)
     sentence = _NOTHING.sub(" ", sentence)
     return _SIGN.sub(lambda m: f" {_SIGNS[m[0]]} ", sentence)
@@ -194,6 +207,7 @@ def _one_mark(match: re.Match[str]) -> str:
 
 
 _STEPS: tuple[Callable[[str], str], ...] = (
+    _beside_anything,
     addresses.say,
     dates.say,
     abbreviations.expand,

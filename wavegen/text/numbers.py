@@ -1,15 +1,16 @@
 """Digits as words, the American way: no "and" inside a number, no hyphens."""
 
-_ONES = (
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
-    "eighteen nineteen"
-).split()
-_TENS = "zero ten twenty thirty forty fifty sixty seventy eighty ninety".split()
-_SCALES = (
+_ONES = str.split(
+    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen "
+    "sixteen seventeen eighteen nineteen"
+)
+_TENS = str.split("zero ten twenty thirty forty fifty sixty seventy eighty ninety")
+_SCALES = str.split(
     " thousand million billion trillion quadrillion quintillion sextillion septillion octillion nonillion decillion "
     "undecillion duodecillion tredecillion quattuordecillion quindecillion sexdecillion septendecillion octodecillion "
-    "novemdecillion vigintillion"
-).split(" ")
+    "novemdecillion vigintillion",
+    " ",
+)
 _ORDINALS = {
     "one": "first",
     "two": "second",
@@ -97,6 +98,8 @@ def plural(words: str) -> str:
 
 def fraction(numerator: int, denominator: int) -> str:
     """3, 4 is "three quarters"; a denominator that has no common name gives "three over ..."."""
+    if numerator == denominator:
+        return f"{cardinal(numerator)} out of {cardinal(denominator)}"
     if not 2 <= denominator <= 100 or numerator > 100:
         return f"{cardinal(numerator)} over {cardinal(denominator)}"
     one, many = _FRACTIONS.get(denominator, (ordinal(denominator), f"{ordinal(denominator)}s"))

@@ -22,7 +22,7 @@ def starts_with_vowel(phonemes: Sequence[str]) -> bool:
 
 
 def word_in_context(words: Sequence[str], place: int) -> Phonemes:
-    """The phonemes of ``words[place]``; words are letters and apostrophes, capital only where written so.
+    """The phonemes of ``words[place]`` in a clause; words are letters and apostrophes, capital only where written so.
 
     "the" is left in its form before a consonant. Every word of letters gets at least one phoneme.
     """
@@ -39,12 +39,18 @@ def word(spelling: str) -> Phonemes:
         return morphology.with_clitic(word(stem), clitic)
     if "'" in spelling:
         return word(spelling.replace("'", ""))
-    for times in (r"\1\1", r"\1"):
+    for times in _lengths(spelling):
         if (shorter := _DRAWN_OUT.sub(times, spelling)) != spelling and lexicon.known(shorter):
             return word(shorter)
     if len(spelling) <= _LONGEST_SPELLED and not _VOWEL.search(spelling):
         return tuple(sound for letter in spelling for sound in lexicon.pronunciation(letter) or ())
     return _from_letters(_DRAWN_OUT.sub(r"\1\1", spelling))
+
+
+def _lengths(spelling: str) -> tuple[str, str]:
+    """How often to keep the letter of a drawn-out run, likeliest first: "coool" has two, "sooo" and "yesss" one."""
+    once_at_end = re.search(r"([a-df-z])\1\1$", spelling)
+    return (r"\1", r"\1\1") if once_at_end else (r"\1\1", r"\1")
 
 
 def _from_letters(spelling: str) -> Phonemes:

@@ -10,24 +10,29 @@ from wavegen.text import abbreviations
 LONGEST = 300  # characters; a longer sentence is cut where it hurts least
 
 _STARTERS = frozenset(
-    "a after all also although an and another any are as at because before both but by can despite did do does during "
-    "each even every finally first for from had has have he her here hers his how however i if in indeed instead is it "
-    "its just last later let many meanwhile more most my neither nevertheless next no nobody none nor not nothing now "
-    "of on once one only or others our over people perhaps please she should since so some someone soon still such than "
-    "that the their them then there therefore these they this those though through thus to today together tomorrow "
-    "under unless until was we were what when where whether which while who why will with within without would yes yet "
-    "you your".split()
+    str.split(
+        "a after all also although an and another any are as at because before both but by can despite did do "
+        "does during each even every finally first for from had has have he her here hers his how however i "
+        "if in indeed instead is it its last later let many meanwhile more most my neither nevertheless "
+        "next no nobody none nor not nothing now of on once one only or others our over people perhaps please "
+        "she should since so some someone soon still such than that the their them then there therefore these "
+        "they this those though through thus to today together tomorrow under unless until was we were what "
+        "when where whether which while who why will with within without would yes yet you your"
+    )
 )
 _NEVER_LAST = abbreviations.TITLES | frozenset(
-    "e.g i.e cf vs viz approx ca no nos p pp fig figs vol vols ch eq sec al".split()
+    str.split("e.g i.e cf v vs viz approx ca no nos p pp fig figs vol vols ch eq sec al")
 )
+_UNITS = frozenset(str.split("in ft yd mi lb lbs oz gal qt sec min hr hrs yr yrs"))
 _NOT_AFTER_TIME = frozenset(
-    "eastern central mountain pacific monday tuesday wednesday thursday friday saturday sunday est edt cst cdt mst mdt "
-    "pst pdt gmt utc bst cet et pt ct".split()
+    str.split(
+        "eastern central mountain pacific monday tuesday wednesday thursday friday saturday sunday est edt "
+        "cst cdt mst mdt pst pdt gmt utc bst cet et pt ct"
+    )
 )
 _END = re.compile(r"""(?<![.?!…])(?P<marks>[.?!…]+)(?P<closers>["'”’»)\]}*_]*)(?P<space>\s+|\Z)""")
-_LAST_TOKEN = re.compile(r"""[^\s("'“‘«\[{—–-]*\Z""")
-_NEXT_WORD = re.compile(r"""[\s"'“‘«(\[{*_¿¡-]*([^\W\d_][\w'’]*|\d|\S)?""")
+_LAST_TOKEN = re.compile(r"""[^\s("'“\u2018«\[{—–-]*\Z""")
+_NEXT_WORD = re.compile(r"""[\s"'“\u2018«(\[{*_¿¡-]*([^\W\d_][\w'’]*|\d|\S)?""")
 _LINES = re.compile(r"[\n\r\x0b\x0c\x85\u2028\u2029]+")
 _CUTS = (
     re.compile(r"[;:—–.?!][\"'”’)\]]*\s+|\s+[—–-]+\s+"),
@@ -46,7 +51,7 @@ def split_sentences(text: str) -> list[str]:
 
 
 def at_ends(text: str) -> list[str]:
-    """The sentences of ``text`` whatever their length, stripped, none empty. Every line end is also a sentence's end."""
+    """The sentences of ``text`` whatever their length, stripped, none empty. Every line end also ends a sentence."""
     found: list[str] = []
     for line in _LINES.split(text):
         begin = 0
@@ -78,7 +83,7 @@ def _is_end(line: str, begin: int, match: re.Match[str]) -> bool:
 
 
 def _full_stop_ends(token: str, word: str, first: bool) -> bool:
-    """Whether the full stop between ``token`` and ``word`` ends a sentence; ``first`` if a bare number came before it."""
+    """Whether the full stop between ``token`` and ``word`` ends a sentence; ``first`` if only a number came before."""
     name = token.lower()
     starts = word[0].isupper() and word.lower() in _STARTERS
     if token.isdigit() and first:
@@ -88,12 +93,14 @@ def _full_stop_ends(token: str, word: str, first: bool) -> bool:
     ):
         return True
     if name in _NEVER_LAST:
-        return name == "al" and starts
+        return name in ("al", "st") and starts
+    if name in _UNITS and word[0].islower():
+        return False
     if name in ("a.m", "p.m") or re.fullmatch(r"\d+[ap]\.?m", name):
         return word[0].isupper() and word.lower() not in _NOT_AFTER_TIME
     if name in ("etc", "ph.d"):
         return word[0].isupper()
-    if len(token) == 1 and token.isalpha() and token.isupper() or re.fullmatch(r"(?:[a-z]\.)+[a-z]", name):
+    if (len(token) == 1 and token.isalpha() and token.isupper()) or re.fullmatch(r"(?:[a-z]\.)+[a-z]", name):
         return starts  # initials
     if name in abbreviations.KNOWN and (token[0].isupper() or word[0].islower()):
         return starts
@@ -101,7 +108,7 @@ def _full_stop_ends(token: str, word: str, first: bool) -> bool:
 
 
 def pieces(sentence: str, longest: int) -> list[str]:
-    """``sentence`` cut into parts of at most ``longest`` characters, stripped, at the best place in their later half."""
+    """``sentence`` cut into parts of at most ``longest`` characters, stripped, at the best place in the later half."""
     found: list[str] = []
     begin = 0
     while len(sentence) - begin > longest:
@@ -118,4 +125,4 @@ def _cut(sentence: str, begin: int, end: int) -> int:
         places = [match.end() for match in pattern.finditer(sentence, middle, end)]
         if places:
             return places[-1]
-    return begin + (end - begin) * 2 // 3  # a run of letters makes more symbols than words do
+    return begin + max(1, (end - begin) * 2 // 3)  # a run of letters makes more symbols than words do

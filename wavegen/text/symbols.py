@@ -1,4 +1,4 @@
-"""The symbol set of the speech models: ARPAbet with stress marks, a word boundary, and the punctuation that is heard."""
+"""The symbol set of the speech models: ARPAbet with stress marks, a word boundary, and the punctuation one hears."""
 
 VOWELS = ("AA", "AE", "AH", "AO", "AW", "AY", "EH", "ER", "EY", "IH", "IY", "OW", "OY", "UH", "UW")
 CONSONANTS = (

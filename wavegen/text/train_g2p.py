@@ -6,6 +6,7 @@ marks. The same dictionary gives the same file, byte for byte; it takes about a 
 """
 
 import argparse
+import itertools
 import re
 import zlib
 from collections import Counter
@@ -15,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from wavegen.text import graphones, ngram
-from wavegen.text.g2p import END, NONE, START, STEPS, LetterToSound, Tables
+from wavegen.text.g2p import NONE, STEPS, LetterToSound, Tables
 from wavegen.text.symbols import PHONEMES
 
 LENGTH = 7  # graphones in the longest n-gram
@@ -43,7 +44,7 @@ def read_dictionary(text: str) -> tuple[Pronunciations, Pronunciations]:
 
 
 def fit(words: Pronunciations, length: int = LENGTH, threshold: float = THRESHOLD) -> Tables:
-    """The model of all the listed pronunciations of ``words``, n-grams of ``length`` graphones pruned at ``threshold``."""
+    """The model of all pronunciations of ``words``, n-grams of ``length`` graphones, pruned at ``threshold``."""
     index = {phoneme: i for i, phoneme in enumerate(PHONEMES)}
     entries = [(word, [index[sound] for sound in way]) for word, ways in words.items() for way in ways]
     aligned = graphones.align(entries)
@@ -59,9 +60,7 @@ def _pack(common: Sequence[int], orders: list[ngram.Order]) -> Tables:
     for token, graphone in enumerate(common, start=2):
         letter, sounds = graphones.parts(graphone)
         letters[token, : 1 + len(sounds)] = (letter, *sounds)
-    children = [
-        np.bincount(above.history, minlength=len(order.token)) for order, above in zip(orders, orders[1:], strict=False)
-    ]
+    children = [np.bincount(above.history, minlength=len(order.token)) for order, above in itertools.pairwise(orders)]
     logp = np.log(np.maximum(np.concatenate([order.probability for order in orders]), 1e-300))
     backoff = np.log(np.concatenate([order.backoff for order in orders]))
     return Tables(

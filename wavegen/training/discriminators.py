@@ -4,6 +4,7 @@ Multi-period (Kong et al. 2020, HiFi-GAN) and multi-resolution (Jang et al. 2021
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +24,15 @@ class DiscriminatorConfig:
     resolution_channels: int = 64
 
 
+def _convolution(*arguments: Any, **keywords: Any) -> nn.Module:
+    """A weight-normalised convolution that keeps the signal's size, so that a short training need not find it first."""
+    layer = nn.Conv2d(*arguments, **keywords)
+    nn.init.kaiming_normal_(layer.weight, a=0.1)
+    assert layer.bias is not None
+    nn.init.zeros_(layer.bias)
+    return weight_norm(layer)
+
+
 class PeriodDiscriminator(nn.Module):
     """Judges a waveform folded into columns of one period. (batch, samples) → (logits, features)."""
 
@@ -31,10 +41,10 @@ class PeriodDiscriminator(nn.Module):
         self.period = period
         widths = (1, channels // 16, channels // 8, channels // 4, channels)
         self.layers = nn.ModuleList(
-            weight_norm(nn.Conv2d(a, b, (5, 1), (3, 1), padding=(2, 0)))
+            _convolution(a, b, (5, 1), (3, 1), padding=(2, 0))
             for a, b in zip(widths[:-1], widths[1:], strict=True)
         )
-        self.last = weight_norm(nn.Conv2d(channels, 1, (3, 1), padding=(1, 0)))
+        self.last = _convolution(channels, 1, (3, 1), padding=(1, 0))
 
     def forward(self, x: Tensor) -> Judgement:
         x = F.pad(x, (0, -x.shape[-1] % self.period), mode="reflect")
@@ -56,10 +66,10 @@ class ResolutionDiscriminator(nn.Module):
         self.size = size
         self.register_buffer("hann", torch.hann_window(size), persistent=False)
         self.layers = nn.ModuleList(
-            weight_norm(nn.Conv2d(a, channels, (3, 7), (1, s), padding=(1, 3)))
+            _convolution(a, channels, (3, 7), (1, s), padding=(1, 3))
             for a, s in ((1, 2), (channels, 2), (channels, 2), (channels, 1))
         )
-        self.last = weight_norm(nn.Conv2d(channels, 1, 3, padding=1))
+        self.last = _convolution(channels, 1, 3, padding=1)
 
     def forward(self, x: Tensor) -> Judgement:
         with torch.autocast(x.device.type, enabled=False):

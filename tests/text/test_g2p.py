@@ -81,6 +81,7 @@ def test_alignment_finds_the_silent_letters() -> None:
         "nabe": "N EY1 B",
         "box": "B AA1 K S",
         "ox": "AA1 K S",
+        "bob": "B AA1 B",
     }
     entries = [(word, [INDEX[sound] for sound in sounds.split()]) for word, sounds in pairs.items()] * 5
     aligned = graphones.align([*entries, ("b", [0, 1, 2])])  # three phonemes cannot stand for one letter

@@ -1,7 +1,8 @@
 """Learns which frames belong to which phoneme, from recordings and their phonemes alone.
 
 Follows "One TTS alignment to rule them all" (Badlani et al. 2022): soft alignment by distances between encoded phonemes
-and encoded mel frames, a diagonal prior, trained by the forward-sum loss; the hard alignment is the best monotonic path.
+and encoded mel frames, a diagonal prior, trained by the forward-sum loss; the hard alignment is the best monotonic
+path.
 """
 
 from dataclasses import dataclass

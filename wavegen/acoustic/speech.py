@@ -1,6 +1,7 @@
 """Phonemes → mel, all frames at once: a feed-forward Transformer with explicit durations, pitch and energy.
 
-Follows FastPitch (Łańcucki 2021) and FastSpeech 2 (Ren et al. 2021); durations come from :mod:`wavegen.acoustic.aligner`.
+Follows FastPitch (Łańcucki 2021) and FastSpeech 2 (Ren et al. 2021); durations come from
+:mod:`wavegen.acoustic.aligner`.
 """
 
 from collections.abc import Sequence
@@ -22,7 +23,7 @@ LONGEST_TOKEN = 200  # frames; no phoneme or silence of a sentence is longer
 
 @dataclass(frozen=True)
 class SpeechTransformerConfig:
-    """``channels`` everywhere, ``hidden`` in each block's expansion; layers of encoder and decoder; ``heads`` of attention."""
+    """``channels`` everywhere, ``hidden`` in each block's expansion; layers of encoder and decoder; attention heads."""
 
     symbols: int = len(SYMBOLS)
     channels: int = 192
@@ -36,14 +37,16 @@ class SpeechTransformerConfig:
 
     def __post_init__(self) -> None:
         if self.channels % self.heads:
-            raise InputError(f"SpeechTransformerConfig: channels {self.channels} is not a multiple of heads {self.heads}")
+            raise InputError(
+                f"SpeechTransformerConfig: channels {self.channels} is not a multiple of heads {self.heads}"
+            )
         if self.kernel % 2 == 0:
             raise InputError(f"SpeechTransformerConfig.kernel must be odd, not {self.kernel}")
 
 
 @dataclass(frozen=True)
 class SpeechOutput:
-    """What one pass gives: mel (batch, bands, frames) and, per token (batch, symbols), log-duration, pitch and energy."""
+    """What one pass gives: mel (batch, bands, frames); per token (batch, symbols) log-duration, pitch and energy."""
 
     mel: Tensor
     log_duration: Tensor
@@ -138,7 +141,7 @@ class SpeechTransformer(nn.Module):
         x = (x * mask[:, None]).transpose(1, 2)
         frames, frame_mask, place = expand(x, durations)
         decoded = self.decoder((frames + self.position(place)).transpose(1, 2), frame_mask)
-        mel = self.output(decoded.transpose(1, 2)).transpose(1, 2).float()
+        mel: Tensor = self.output(decoded.transpose(1, 2)).transpose(1, 2).float()
         return mel * self.mel_std[:, None] + self.mel_mean[:, None]
 
     @torch.inference_mode()
@@ -155,8 +158,8 @@ class SpeechTransformer(nn.Module):
         """Mel (1, bands, frames) of one utterance, given as symbols of :mod:`wavegen.text.symbols`.
 
         ``speed`` divides durations (0.25–4); ``pitch_shift`` is in semitones (±12); ``energy`` is a factor on amplitude
-        (0.25–4). ``variation`` (0–1) is the share of the speaker's unpredictable variation in duration and pitch that is
-        drawn from ``generator``; without a generator nothing is random. InputError for values out of range.
+        (0.25–4). ``variation`` (0–1) is the share of the speaker's unpredictable variation in duration and pitch that
+        is drawn from ``generator``; without a generator nothing is random. InputError for values out of range.
         """
         for name, value, low, high in (
             ("speed", speed, 0.25, 4.0),

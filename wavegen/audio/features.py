@@ -1,7 +1,7 @@
 """FeatureSpec and the only mel code of the project.
 
-A mel spectrogram is agreed upon by about fifteen numbers, and vocoders sound wrong when one of them differs. They are all
-fields of :class:`FeatureSpec`; :data:`CONVENTIONS` names the conventions of published systems.
+A mel spectrogram is agreed upon by about fifteen numbers, and vocoders sound wrong when one of them differs. They are
+all fields of :class:`FeatureSpec`; :data:`CONVENTIONS` names the conventions of published systems.
 """
 
 import dataclasses
@@ -284,8 +284,8 @@ class MelSpectrogram(nn.Module):
 class StreamingMel:
     """The mel of a waveform that arrives in pieces; concatenated frames equal those of the whole waveform.
 
-    ``push`` and ``finish`` take and give (channels, samples) → (channels, bands, frames); frames may be 0 at first. Memory
-    is bounded by the size of a piece.
+    ``push`` and ``finish`` take and give (channels, samples) → (channels, bands, frames); frames may be 0 at first.
+    Memory is bounded by the size of a piece.
     """
 
     def __init__(self, spec: FeatureSpec) -> None:
@@ -304,7 +304,7 @@ class StreamingMel:
             raise InputError("no samples: a mel needs at least one frame")
         pad = self.spec.pad
         if not self._started:
-            out = self.extractor(self._buffer)
+            out: Tensor = self.extractor(self._buffer)
             self._buffer = None
             return out
         self._buffer = F.pad(self._buffer, (0, pad), mode=self.spec.pad_mode)
@@ -325,7 +325,7 @@ class StreamingMel:
         if count < 1:
             return empty
         used = (count - 1) * spec.hop + spec.n_fft
-        out = self.extractor(buffer[:, :used], pad=False)
+        out: Tensor = self.extractor(buffer[:, :used], pad=False)
         self._buffer = buffer[:, count * spec.hop :].clone()
         return out
 

@@ -1,4 +1,4 @@
-"""ConvNeXt block for sequences (Liu et al. 2022, "A ConvNet for the 2020s"; one-dimensional as in Siuzdak 2023, Vocos)."""
+"""ConvNeXt block for sequences (Liu et al. 2022, "A ConvNet for the 2020s"; in one dimension as in Siuzdak 2023)."""
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +21,6 @@ class ConvNeXtBlock(nn.Module):
         self.scale = nn.Parameter(torch.full((channels,), scale))
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.norm(self.depthwise(x).transpose(1, 2))
+        y: Tensor = self.norm(self.depthwise(x).transpose(1, 2))
         y = self.scale * self.dropout(self.project(F.gelu(self.expand(y))))
         return x + y.transpose(1, 2)

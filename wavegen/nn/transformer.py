@@ -1,7 +1,7 @@
 """A Transformer encoder for sequences of any length.
 
-Self-attention with linear biases (Press, Smith & Lewis 2022, ALiBi; symmetric, so that it extends beyond the lengths seen in
-training) and a ConvNeXt block in place of the feed-forward layer, which gives every position its neighbours.
+Self-attention with linear biases (Press, Smith & Lewis 2022, ALiBi; symmetric, so that it extends beyond the lengths
+seen in training) and a ConvNeXt block in place of the feed-forward layer, which gives every position its neighbours.
 """
 
 import torch
@@ -27,11 +27,12 @@ class SelfAttention(nn.Module):
         # Three times as fast as scaled_dot_product_attention with a mask in bf16 on a CPU, forward and backward.
         scores = torch.matmul(q * q.shape[-1] ** -0.5, k.transpose(-1, -2)) + bias.to(q.dtype)
         y = torch.matmul(torch.softmax(scores, dim=-1), v)
-        return x + self.output(y.transpose(1, 2).reshape(batch, length, channels))
+        joined: Tensor = self.output(y.transpose(1, 2).reshape(batch, length, channels))
+        return x + joined
 
 
 class Transformer(nn.Module):
-    """Blocks of self-attention and convolution. (batch, channels, length), mask (batch, length) → (batch, channels, length).
+    """Blocks of self-attention and convolution: (batch, channels, length), mask (batch, length) → as the input.
 
     Where the mask is False the output is zero, and no other position depends on what stood there.
     """

@@ -15,8 +15,8 @@ from wavegen.errors import InputError
 def monotonic_durations(log_probabilities: NDArray[np.float32]) -> NDArray[np.int64]:
     """Frames of each symbol on the path that maximises the sum of log-probabilities.
 
-    Shape: (symbols, frames) → (symbols,), all at least 1, summing to frames. Where two paths are equal, the one that moves
-    on later wins. InputError if there are more symbols than frames, or NaN.
+    Shape: (symbols, frames) → (symbols,), all at least 1, summing to frames. Where two paths are equal, the one that
+    moves on later wins. InputError if there are more symbols than frames, or NaN.
     """
     _check(log_probabilities)
     durations: NDArray[np.int64] = _kernel()(np.ascontiguousarray(log_probabilities, dtype=np.float64))

@@ -97,7 +97,7 @@ _DOTTED = frozenset(
 _POWERS = {"^2": "square ", "^3": "cubic ", "": ""}
 _UNIT = "|".join(re.escape(unit) for unit in sorted(_UNITS, key=len, reverse=True))
 _MEASURE = re.compile(
-    rf"(?P<article>\b[Aa]n?\s)?(?:(?<![\w)])(?P<minus>-))?{_START}(?P<number>{_MIXED})(?P<joint>\s?|-)(?P<shape>(?:sq|cu)\.?\s)?(?P<unit>{_UNIT})"
+    rf"(?P<article>\b[Aa]n?\s)?(?:(?<![\w)])(?P<minus>-))?{_START}(?:(?P<low>{NUMBER})(?:-|\s?–\s?))?(?P<number>{_MIXED})(?P<joint>\s?|-)(?P<shape>(?:sq|cu)\.?\s)?(?P<unit>{_UNIT})"
     rf"(?P<power>\^[23])?(?P<per>/(?P<over>{_UNIT})(?P<overpower>\^[23])?)?(?![\w°^/])(?!'\w)(?P<stop>\.(?=\s*[a-z,;]))?"
 )
 _FEET_INCHES = re.compile(r"(?<![\w.,])(\d+)'\s?(\d+)\"")
@@ -158,10 +158,16 @@ def _feet_inches(match: re.Match[str]) -> str:
 
 def _measure(match: re.Match[str]) -> str:
     number, unit = match["number"], match["unit"]
-    single = number == "1" or ("/" in number and " " not in number) or bool(match["article"]) or match["joint"] == "-"
+    single = (
+        (number == "1" and not match["low"])
+        or ("/" in number and " " not in number)
+        or bool(match["article"])
+        or match["joint"] == "-"
+    )
     shape = {"s": "square ", "c": "cubic "}[match["shape"][0]] if match["shape"] else _POWERS[match["power"] or ""]
     minus = "minus " if match["minus"] else ""
-    words = f"{match['article'] or ''}{minus}{numbers.spoken(number)} {shape}{_UNITS[unit][not single]}"
+    low = f"{numbers.spoken(match['low'])} to " if match["low"] else ""
+    words = f"{match['article'] or ''}{minus}{low}{numbers.spoken(number)} {shape}{_UNITS[unit][not single]}"
     if match["over"]:
         words += f" per {_UNITS[match['over']][0]}" + {"^2": " squared", "^3": " cubed"}.get(
             match["overpower"] or "", ""

@@ -16,7 +16,7 @@ _HEADINGS = str.split(
     "Item Lesson Level Mark Paragraph Part Phase Psalm Scene Section Stage Step Table Title Type Unit Vol "
     "Volume War Bowl"
 )
-_NUMERAL = r"(?:XL|L?X{0,3})(?:IX|IV|V?I{0,3})(?<=[IVXL])"
+_NUMERAL = r"(?=[IVXL])(?:XL|L?X{0,3})(?:IX|IV|V?I{0,3})(?<=[IVXL])"
 _AFTER_RULER = re.compile(rf"\b({'|'.join(_RULERS)})\s+({_NUMERAL})\b(?!\.\s?[A-Z]\b|'(?!s\b))")
 _AFTER_HEADING = re.compile(
     rf"\b({'|'.join(_HEADINGS)}|{'|'.join(_HEADINGS).lower()})(s?\s+)({_NUMERAL})\b(?!'(?!s\b))"

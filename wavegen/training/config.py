@@ -47,8 +47,8 @@ def override(values: dict[str, Any], assignments: list[str]) -> None:
 def build(cls: type[T], values: Any, where: str) -> T:
     """An instance of a dataclass from a mapping, nested dataclasses included.
 
-    ``where`` is the dotted name used in errors. Raises InputError that names an unknown key, a missing one, or one whose
-    value has another type.
+    ``where`` is the dotted name used in errors. Raises InputError that names an unknown key, a missing one, or one
+    whose value has another type.
     """
     if not isinstance(values, dict):
         raise InputError(f"{where}: expected a section with keys, not {values!r}")

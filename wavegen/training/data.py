@@ -33,7 +33,7 @@ class Utterance:
 
 
 def read_metadata(folder: Path) -> list[Utterance]:
-    """The utterances of a folder in LJSpeech layout, in the file's order. InputError names the line that does not fit."""
+    """The utterances of a folder in LJSpeech layout, in its order. InputError names the line that does not fit."""
     source = Path(folder) / "metadata.csv"
     try:
         lines = source.read_text(encoding="utf-8-sig").splitlines()
@@ -83,10 +83,10 @@ def split_by_text(utterances: list[Utterance]) -> dict[str, list[Utterance]]:
 def prepare_waveform(samples: NDArray[np.float32], source_rate: int, target_rate: int) -> NDArray[np.float32]:
     """A recording (channels, samples) as training material (samples,): mono, resampled, trimmed and levelled.
 
-    The mean is removed; silence further than 0.1 s from the first and last sound (40 dB under the loudest 20 ms) is cut;
-    the root mean square of the 20 ms blocks above that threshold is brought to -23 dB, the peak kept under 0.95.
+    The mean is removed; silence further than 0.1 s from the first and last sound (40 dB under the loudest 20 ms) is
+    cut; the root mean square of the 20 ms blocks above that threshold is brought to -23 dB, the peak kept under 0.95.
     """
-    x = resample(samples.mean(axis=0, dtype=np.float32), source_rate, target_rate)
+    x: NDArray[np.float32] = resample(samples.mean(axis=0, dtype=np.float32), source_rate, target_rate)
     x = x - x.mean(dtype=np.float64).astype(np.float32)
     block = max(1, target_rate // 50)
     if len(x) < 2 * block:
@@ -99,7 +99,7 @@ def prepare_waveform(samples: NDArray[np.float32], source_rate: int, target_rate
     x = x[max(0, loud[0] * block - margin) : (loud[-1] + 1) * block + margin]
     gain = 10 ** (LEVEL_DB / 20) / np.sqrt(power[loud].mean())
     gain = min(gain, PEAK / float(np.abs(x).max()))
-    return (x * gain).astype(np.float32)
+    return np.asarray(x * gain, np.float32)
 
 
 @dataclass(frozen=True)

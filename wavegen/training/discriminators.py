@@ -4,6 +4,7 @@ Multi-period (Kong et al. 2020, HiFi-GAN) and multi-resolution (Jang et al. 2021
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -30,7 +31,8 @@ def _convolution(*arguments: Any, **keywords: Any) -> nn.Module:
     nn.init.kaiming_normal_(layer.weight, a=0.1)
     assert layer.bias is not None
     nn.init.zeros_(layer.bias)
-    return weight_norm(layer)
+    normalised: nn.Module = weight_norm(layer)
+    return normalised
 
 
 class PeriodDiscriminator(nn.Module):
@@ -40,10 +42,7 @@ class PeriodDiscriminator(nn.Module):
         super().__init__()
         self.period = period
         widths = (1, channels // 16, channels // 8, channels // 4, channels)
-        self.layers = nn.ModuleList(
-            _convolution(a, b, (5, 1), (3, 1), padding=(2, 0))
-            for a, b in zip(widths[:-1], widths[1:], strict=True)
-        )
+        self.layers = nn.ModuleList(_convolution(a, b, (5, 1), (3, 1), padding=(2, 0)) for a, b in pairwise(widths))
         self.last = _convolution(channels, 1, (3, 1), padding=(1, 0))
 
     def forward(self, x: Tensor) -> Judgement:

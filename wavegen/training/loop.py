@@ -1,7 +1,8 @@
 """The one training loop: schedule, precision, clipping, averaging, checkpoints, logs and data parallelism.
 
-A :class:`Task` says what is trained and how a step's losses come about; :class:`Trainer` does the rest. Every step's data
-and random numbers are functions of the seed and the step's number, so that a resumed run repeats the uninterrupted one.
+A :class:`Task` says what is trained and how a step's losses come about; :class:`Trainer` does the rest. Every step's
+data and random numbers are functions of the seed and the step's number, so that a resumed run repeats the
+uninterrupted one.
 """
 
 import copy
@@ -37,8 +38,8 @@ class LoopConfig:
     """How long and how carefully to train. One of ``steps`` and ``minutes`` ends the run; the learning rate follows it.
 
     ``learning_rate`` rises linearly over ``warmup_steps`` and falls along a cosine to ``final_fraction`` of itself.
-    ``clip`` bounds the gradient norm. ``ema`` is the decay of the averaged weights that are exported. ``amp`` computes in
-    bf16 where that is safe. ``tensorboard`` needs the package tensorboard (extra "train").
+    ``clip`` bounds the gradient norm. ``ema`` is the decay of the averaged weights that are exported. ``amp``
+    computes in bf16 where that is safe. ``tensorboard`` needs the package tensorboard (extra "train").
     """
 
     steps: int | None = None
@@ -105,7 +106,7 @@ class Task(ABC):
     def validate(self, model: nn.Module) -> Validation:
         """Judge the averaged model on validation material."""
 
-    def finish(self, model: nn.Module, output: Path) -> None:
+    def finish(self, model: nn.Module, output: Path) -> None:  # noqa: B027  (most tasks have nothing left to do)
         """Work after the last step, on the averaged model."""
 
 
@@ -142,7 +143,10 @@ class Trainer:
         task.parallel = {name: self._wrap(module) for name, module in task.modules.items()}
         self.optimisers = {
             name: torch.optim.AdamW(
-                module.parameters(), config.learning_rate, tuple(config.betas), weight_decay=config.weight_decay  # type: ignore[arg-type]
+                module.parameters(),
+                config.learning_rate,
+                (config.betas[0], config.betas[1]),
+                weight_decay=config.weight_decay,
             )
             for name, module in task.modules.items()
         }
@@ -156,7 +160,9 @@ class Trainer:
         if resume:
             self._resume()
         elif (output / STATE).exists() and self.rank == 0:
-            raise InputError(f"{output / STATE} exists: continue that run with --resume, or choose another output folder")
+            raise InputError(
+                f"{output / STATE} exists: continue that run with --resume, or choose another output folder"
+            )
 
     def _wrap(self, module: nn.Module) -> nn.Module:
         if self.world == 1 or not any(p.requires_grad for p in module.parameters()):
@@ -175,7 +181,7 @@ class Trainer:
         """
         optimiser = self.optimisers[name]
         optimiser.zero_grad(set_to_none=True)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         parameters = [p for p in self.task.modules[name].parameters() if p.grad is not None]
         norm = float(nn.utils.clip_grad_norm_(parameters, self.config.clip))
         if not (math.isfinite(norm) and math.isfinite(float(loss.detach()))):
@@ -200,9 +206,10 @@ class Trainer:
 
     def _average(self) -> None:
         decay = min(self.config.ema, (1 + self.steps_done) / (10 + self.steps_done))
-        ours, theirs = list(self.ema.parameters()), list(self.task.model.parameters())
+        ours: list[Tensor] = [p.detach() for p in self.ema.parameters()]
+        theirs: list[Tensor] = [p.detach() for p in self.task.model.parameters()]
         with torch.no_grad():
-            torch._foreach_lerp_(ours, [p.detach() for p in theirs], 1 - decay)
+            torch._foreach_lerp_(ours, theirs, 1 - decay)
             for mine, other in zip(self.ema.buffers(), self.task.model.buffers(), strict=True):
                 mine.copy_(other)
 
@@ -325,7 +332,7 @@ class Trainer:
         self.bad_steps = state["bad_steps"]
 
     def _warm_start(self, path: Path) -> None:
-        """Weights from a training checkpoint (its averaged model, discriminators and optimisers) or from a model file."""
+        """Weights from a training checkpoint (averaged model, discriminators, optimisers) or from a model file."""
         if path.suffix == ".pt":
             state = self._read_state(path)
             self._restore(state, path)
@@ -371,7 +378,8 @@ class _Logs:
                 raise MissingDependencyError(
                     "tensorboard (or set loop.tensorboard=false)", "train", "logging"
                 ) from None
-            self.writer = SummaryWriter(str(trainer.output / "logs"))  # type: ignore[no-untyped-call]
+            summary_writer: Any = SummaryWriter  # typed or not, by its version
+            self.writer = summary_writer(str(trainer.output / "logs"))
 
     def step(self, losses: dict[str, Tensor]) -> None:
         t = self.trainer
@@ -385,7 +393,7 @@ class _Logs:
             if not self.console.is_terminal and t.steps_done % (10 * t.config.log_steps) == 0:
                 self._print(f"step {t.steps_done}  {100 * t.progress:.1f} %  {t.elapsed / 60:.1f} min  {text}")
             if self.writer is not None:
-                for name, value in means.items():
+                for name, mean in means.items():
                     self.writer.add_scalar(f"train/{name}", value, t.steps_done)
                 self.writer.add_scalar("train/learning_rate", t._learning_rate(), t.steps_done)
             self.sums, self.count = {}, 0

@@ -27,8 +27,8 @@ class MultiResolutionSTFTLoss(nn.Module):
                 true = self._magnitude(target, size)
             made = self._magnitude(output, size)
             # Per item, so that the loss of a batch is the mean of the losses of its shares.
-            convergence = torch.linalg.norm(true - made, dim=(1, 2)) / torch.linalg.norm(true, dim=(1, 2)).clamp(min=1.0)
-            total = total + convergence.mean() + F.l1_loss(made.log(), true.log())
+            missed, size_of_true = (torch.linalg.norm(x, dim=(1, 2)) for x in (true - made, true))
+            total = total + (missed / size_of_true.clamp(min=1.0)).mean() + F.l1_loss(made.log(), true.log())
         return total / len(self.sizes)
 
     def _magnitude(self, x: Tensor, size: int) -> Tensor:

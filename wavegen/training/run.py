@@ -26,8 +26,9 @@ TASKS = {
 class RunConfig:
     """A configuration file: which ``kind`` of task, its own section ``task``, the ``loop``, and the rest.
 
-    ``features`` is a FeatureSpec's name or its fields; ``init`` a training checkpoint or model to start from; ``cache`` the
-    folder for prepared data (default: "cache" beside the output folder); ``card`` goes into the exported model's header.
+    ``features`` is a FeatureSpec's name or its fields; ``init`` a training checkpoint or model to start from;
+    ``cache`` the folder for prepared data (default: "cache" beside the output folder); ``card`` goes into the
+    exported model's header.
     """
 
     kind: str
@@ -52,8 +53,8 @@ def train(
 ) -> None:
     """Train what a configuration file describes on a folder in LJSpeech layout.
 
-    ``minutes`` replaces the file's length; ``overrides`` are ``section.key=value``. Raises InputError for anything wrong in
-    the configuration or the data, naming the key, file or line.
+    ``minutes`` replaces the file's length; ``overrides`` are ``section.key=value``. Raises InputError for anything
+    wrong in the configuration or the data, naming the key, file or line.
     """
     values = read_yaml(config_path)
     override(values, overrides or [])
@@ -94,7 +95,8 @@ def train(
 
 def _schedule(loop: LoopConfig) -> dict[str, Any]:
     """What of the loop decides the weights; a run may be made longer or shorter when it is resumed."""
-    free = {"steps", "minutes", "checkpoint_minutes", "checkpoint_steps", "validate_minutes", "log_steps", "tensorboard", "threads"}
+    logistics = "checkpoint_minutes checkpoint_steps validate_minutes log_steps tensorboard threads"
+    free = {"steps", "minutes", *logistics.split()}
     return {k: v for k, v in dataclasses.asdict(loop).items() if k not in free}
 
 

@@ -118,14 +118,16 @@ def pad_stack(items: list[Tensor]) -> Tensor:
     return pad_sequence(items, batch_first=True)
 
 
-def token_means(values: NDArray[np.float32], durations: NDArray[np.int64], valid: NDArray[np.bool_]) -> NDArray[np.float32]:
+def token_means(
+    values: NDArray[np.float32], durations: NDArray[np.int64], valid: NDArray[np.bool_]
+) -> NDArray[np.float32]:
     """Mean of the valid frames of each token, 0 where there is none. (frames,), (symbols,), (frames,) → (symbols,)."""
     ends = np.cumsum(durations)
     sums = np.concatenate([[0.0], np.cumsum(np.where(valid, values, 0.0), dtype=np.float64)])
     counts = np.concatenate([[0], np.cumsum(valid)])
     total = sums[ends] - sums[ends - durations]
     number = counts[ends] - counts[ends - durations]
-    return np.divide(total, number, out=np.zeros(len(ends)), where=number > 0).astype(np.float32)
+    return np.asarray(np.divide(total, number, out=np.zeros(len(ends)), where=number > 0), np.float32)
 
 
 def cached_durations(data: SpeechSet, aligner: Path, cache: Path) -> list[NDArray[np.int64]]:

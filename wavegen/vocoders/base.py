@@ -35,8 +35,8 @@ class Vocoder(nn.Module):
     def stream(self, chunks: Iterable[Tensor], block: int = 256) -> Iterator[Tensor]:
         """Chunks of mel (batch, bands, any number of frames) → chunks of waveform whose concatenation is the whole's.
 
-        Samples are given out ``context`` frames behind what came in, ``block`` frames at a time, so memory is bounded. The
-        context is computed anew for each block: short blocks cost more.
+        Samples are given out ``context`` frames behind what came in, ``block`` frames at a time, so memory is
+        bounded. The context is computed anew for each block: short blocks cost more.
         """
         buffer: Tensor | None = None
         left = 0  # frames at the start of the buffer that have been given out already
@@ -62,4 +62,5 @@ class Vocoder(nn.Module):
 
     def _span(self, mel: Tensor, start: int, count: int) -> Tensor:
         hop = self.spec.hop
-        return self(mel)[..., start * hop : (start + count) * hop]
+        waveform: Tensor = self(mel)
+        return waveform[..., start * hop : (start + count) * hop]

@@ -29,8 +29,8 @@ from wavegen.training.speech_data import (
 class SpeechTaskConfig:
     """``aligner`` is a trained aligner's model file; ``batch`` utterances a step; weights of the predictors' losses.
 
-    ``predict`` writes the mels of the training and validation utterances, with their own durations, pitch and energy, to
-    "predicted" in the output folder, for fine-tuning a vocoder on them.
+    ``predict`` writes the mels of the training and validation utterances, with their own durations, pitch and energy,
+    to "predicted" in the output folder, for fine-tuning a vocoder on them.
     """
 
     aligner: Path
@@ -170,7 +170,8 @@ def _collate(data: SpeechSet, prosody: Prosody, items: list[int]) -> Batch:
 
 
 def _losses(output: SpeechOutput, batch: Batch, mel_std: Tensor) -> dict[str, Tensor]:
-    """Each loss is the mean over an utterance's frames or tokens, then over utterances: shares of a batch average exactly.
+    """Each loss is the mean over an utterance's frames or tokens, then over utterances: shares of a batch average
+    exactly.
 
     The mel's L1 is in units of each band's standard deviation.
     """

@@ -70,7 +70,9 @@ class VocoderTask(Task):
         self.extractor = MelSpectrogram(spec)
         self.stft_loss = MultiResolutionSTFTLoss(config.stft_sizes)
         self.mel_loss = MelLoss(spec)
-        self.predicted = None if config.predicted_mels is None else PredictedMels(config.predicted_mels, self.train_set.ids)
+        self.predicted = (
+            None if config.predicted_mels is None else PredictedMels(config.predicted_mels, self.train_set.ids)
+        )
         need = self._span()
         self.usable = [i for i in range(len(self.train_set)) if self.train_set.length(i) > need]
         if not self.usable:

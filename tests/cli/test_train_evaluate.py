@@ -127,6 +127,25 @@ def test_evaluate_a_vocoder_alone(data: Path, monkeypatch: pytest.MonkeyPatch) -
     assert [path.name for path in calls[0]["recordings"]] == ["r0.wav", "r1.wav", "r2.wav"]
 
 
+def test_evaluate_files_and_folders(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[Any] = []
+
+    def spy(vocoder: Any, recordings: Any, **options: Any) -> Any:
+        calls.append(recordings)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(protocol, "evaluate_vocoder", spy)
+    flags = ["--baseline", "none", "--vocoder", "griffin-lim"]
+    assert main(["evaluate", "vocoder", str(data), str(data / "r0.wav"), *flags]) == 130
+    assert [path.name for path in calls[0]] == [*sorted(p.name for p in data.glob("*.wav")), "r0.wav"]
+    assert main(["evaluate", "vocoder", str(data / "r0.wav"), "--seconds", "0.1", *flags]) == 130
+    whole = io.read(data / "r0.wav")
+    start = round((whole.duration - 0.1) / 2 * whole.sample_rate)
+    count = round(0.1 * whole.sample_rate)
+    assert calls[1][0].samples.shape[1] == pytest.approx(count, abs=1)
+    assert np.array_equal(calls[1][0].samples[:, :50], whole.samples[:, start : start + 50])
+
+
 def test_evaluate_speech(
     data: Path, speech: str, vocoder: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -152,6 +171,11 @@ def test_evaluate_speech(
     ("arguments", "message"),
     [
         (["--data", "missing"], "missing/metadata.csv: No such file"),
+        ([], "give recordings to score, or a speech folder"),
+        (["--data", "DATA", "DATA"], "give recordings to score, or a speech folder"),
+        (["DATA", "--seconds", "0"], "--seconds: must be positive, not 0"),
+        (["BARE"], "bare: no audio files in it"),
+        (["missing.wav"], "missing.wav: No such file"),
         (["--data", "DATA", "--limit", "0"], "--limit: must be at least 1, not 0"),
         (["--data", "DATA", "--vocoder", "nobody"], "no model named 'nobody'"),
         (["--data", "EMPTY"], "none of its texts falls into the held-out part"),
@@ -162,7 +186,8 @@ def test_evaluate_refuses(arguments: list[str], message: str, data: Path, capfd:
     Path("empty").mkdir()
     io.write("empty/r.wav", Audio(np.zeros(100, np.float32), 24000))
     Path("empty/metadata.csv").write_text(f"r|{training_only}\n")
-    places = {"DATA": str(data), "EMPTY": "empty"}
+    Path("bare").mkdir()
+    places = {"DATA": str(data), "EMPTY": "empty", "BARE": "bare"}
     assert main(["evaluate", "vocoder", *(places.get(a, a) for a in arguments)]) == 2
     shown = capfd.readouterr().err
     assert message in shown

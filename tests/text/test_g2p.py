@@ -63,7 +63,11 @@ def test_error_rates_count_against_the_nearest_pronunciation() -> None:
         def pronounce(self, word: str, beam: int = 1) -> tuple[str, ...]:
             return ("K", "AE1", "T")
 
-    words = {"cat": [("S",), ("K", "AE1", "T")], "bat": [("B", "AE1", "T")], "cad": [("K", "AE0", "T", "S")]}
+    words: train_g2p.Pronunciations = {
+        "cat": [("S",), ("K", "AE1", "T")],
+        "bat": [("B", "AE1", "T")],
+        "cad": [("K", "AE0", "T", "S")],
+    }
     assert train_g2p.error_rates(Parrot(), words, stress=True) == (3 / 10, 2 / 3)
     assert train_g2p.error_rates(Parrot(), words, stress=False) == (2 / 10, 2 / 3)
 
@@ -157,8 +161,8 @@ def test_held_out_words_are_not_trained_on(dictionary: Path) -> None:
     train, test = train_g2p.read_dictionary(dictionary.read_text())
     assert test
     assert not set(train) & set(test)
-    assert {"x2", "tsk"}.isdisjoint({**train, **test})
-    assert ("B", "EY1", "D") in {**train, **test}["bad"]
+    assert {"x2", "tsk"}.isdisjoint(train | test)
+    assert ("B", "EY1", "D") in (train | test)["bad"]
 
 
 def test_a_file_that_is_no_model_is_refused(tmp_path: Path) -> None:

@@ -155,6 +155,7 @@ SHORTENED = [
     ("FBI", "fbi"),
     ("XKCD", "x k c d"),
     ("U.S.A.", "u s ay."),
+    ("the F.P.C.C.", "the f p c c."),
     ("The U.S. Army", "the u s army"),
     ("the US", "the u s"),
     ("let us", "let us"),

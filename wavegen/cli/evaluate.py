@@ -12,6 +12,7 @@ from wavegen.cli.report import Report
 from wavegen.errors import InputError
 
 if TYPE_CHECKING:
+    from wavegen.audio.io import Audio
     from wavegen.evaluation.protocol import SpeechEvaluation, VocoderEvaluation
     from wavegen.training.data import Utterance
 
@@ -25,7 +26,13 @@ HELD_OUT = "A folder in LJSpeech layout; its held-out part (about 5 %, chosen by
 @app.command("vocoder")
 def evaluate_vocoder(
     context: typer.Context,
-    data: Annotated[Path, typer.Option("--data", help=HELD_OUT)],
+    sources: Annotated[
+        list[Path] | None, typer.Argument(metavar="[RECORDINGS]...", help="Audio files, or folders of them.")
+    ] = None,
+    data: Annotated[Path | None, typer.Option("--data", help=HELD_OUT)] = None,
+    seconds: Annotated[
+        float | None, typer.Option("--seconds", help="Of each recording, use this much from its middle.")
+    ] = None,
     vocoder: options.Vocoder = "default",
     baseline: Annotated[str, typer.Option("--baseline", help="The vocoder to compare with, or none.")] = "griffin-lim",
     perceptual: Annotated[
@@ -35,9 +42,14 @@ def evaluate_vocoder(
     json_file: Json = None,
     device: options.Device = "cpu",
 ) -> None:
-    """Copy-synthesis of held-out recordings, scored against the recordings."""
+    """Copy-synthesis of recordings, or of a speech folder's held-out part, scored against the recordings."""
     report: Report = context.obj
-    recordings = [utterance.path for utterance in _held_out(data, limit)]
+    if (data is None) == (not sources):
+        raise InputError("give recordings to score, or a speech folder with --data")
+    if seconds is not None and not seconds > 0:
+        raise InputError(f"--seconds: must be positive, not {seconds:g}")
+    held_out = [] if data is None else [utterance.path for utterance in _held_out(data, limit)]
+    paths = [*held_out, *_audio_files(sources or [])][:limit]
 
     from wavegen import pipelines
     from wavegen.evaluation import protocol
@@ -46,7 +58,7 @@ def evaluate_vocoder(
     with report.progress() as step:
         result = protocol.evaluate_vocoder(
             voice,
-            recordings,
+            paths if seconds is None else [_middle(path, seconds) for path in paths],
             baseline=None if baseline == "none" else pipelines.load_vocoder(baseline, device, voice.spec),
             name=vocoder,
             baseline_name=baseline,
@@ -81,6 +93,28 @@ def evaluate_speech(
             progress=step,
         )
     _show(result, json_file, report)
+
+
+def _audio_files(sources: list[Path]) -> list[Path]:
+    """The files named, and all audio files under the folders named, in the order of their names."""
+    from wavegen.training.data import EXTENSIONS
+
+    files = []
+    for source in sources:
+        inside = [source]
+        if source.is_dir():
+            inside = sorted(p for p in source.rglob("*") if p.suffix.lower() in EXTENSIONS and p.is_file())
+            if not inside:
+                raise InputError(f"{source}: no audio files in it ({', '.join(EXTENSIONS)})")
+        files += inside
+    return files
+
+
+def _middle(path: Path, seconds: float) -> "Audio":
+    from wavegen.audio import io
+
+    start = max(0.0, (io.info(path).duration - seconds) / 2)
+    return io.read(path, start=start, duration=seconds)
 
 
 def _held_out(data: Path, limit: int | None) -> "list[Utterance]":

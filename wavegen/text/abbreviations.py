@@ -55,7 +55,9 @@ def _alternatives(table: dict[str, str]) -> str:
 
 
 _LATIN_FORM = re.compile(rf"\b({_alternatives(_LATIN)})\.(?!\w),?", re.IGNORECASE)
-_NUMBERED = re.compile(rf"\b({_alternatives(_BEFORE_NUMBER)})\.\s?(?=\d|[IVXLC]+\b)", re.IGNORECASE)
+_NUMBERED = re.compile(
+    rf"(?<![\w.'])({_alternatives(_BEFORE_NUMBER)})\.(?:\s?(?=\d)|\s(?=(?-i:[IVXL]+)\b(?!\.)))", re.IGNORECASE
+)
 _SAINT_OR_STREET = re.compile(r"(?:(?<![\w'])([\w']{1,30})(\s+))?\bSt\b\.?(?=(\s*[A-Z])?)")
 _DOCTOR_OR_DRIVE = re.compile(r"(?:(?<![\w'])([A-Z][\w']{1,30})(\s+))?\bDr\b\.?(?=(\s*[A-Z])?)")
 _VERSUS = re.compile(r"(?<=[A-Za-z]) v\. (?=[A-Z])")

@@ -89,7 +89,7 @@ def _full_stop_ends(token: str, word: str, first: bool) -> bool:
     if token.isdigit() and first:
         return False  # "1. Open the door."
     if name in ("no", "nos", "p", "pp", "fig", "figs", "vol", "vols", "ch", "eq", "sec") and not (
-        word[0].isdigit() or re.fullmatch(r"[IVXLC]+", word)
+        word[0].isdigit() or re.fullmatch(r"[IVXL]+", word)
     ):
         return True
     if name in _NEVER_LAST:

@@ -2,7 +2,8 @@
 
 One word in twenty (by checksum, so always the same) is held out of training and scored: phoneme error rate (edit
 distance over reference length, against the nearest listed pronunciation) and word error rate, with and without stress
-marks. The same dictionary gives the same file, byte for byte; it takes about a minute on one core.
+marks. The same dictionary gives the same file, byte for byte; it takes about 15 s on one core.
+Of CMUdict: 8.95 % and 32.2 % with stress, 6.63 % and 27.3 % without, on 5796 words.
 """
 
 import argparse

@@ -2,8 +2,8 @@
 
     python recipes/speech/prepare.py SOURCE TARGET
 
-SOURCE holds audio files anywhere in it, each with its text in a file of the same name and the ending ``.txt``. TARGET gets
-``metadata.csv`` (``id|text``) and the audio in ``wavs/``, as links where the system has them. A folder that has a
+SOURCE holds audio files anywhere in it, each with its text in a file of the same name and the ending ``.txt``. TARGET
+gets ``metadata.csv`` (``id|text``) and the audio in ``wavs/``, as links where the system has them. A folder that has a
 ``metadata.csv`` already needs no preparation.
 """
 

@@ -157,6 +157,11 @@ def cached_waveforms(
     return WaveformSet([u.id for u in utterances], np.load(samples_path, mmap_mode="r"), starts)
 
 
+def seed_of(*values: int) -> int:
+    """One seed of several non-negative integers."""
+    return int(np.random.SeedSequence(values).generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+
 def epoch_order(count: int, epoch: int, seed: int) -> NDArray[np.int64]:
     """The order of items in an epoch: a function of the seed alone, so a resumed run sees what the whole would."""
     return np.random.default_rng([seed, epoch]).permutation(count)

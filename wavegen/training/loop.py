@@ -26,6 +26,7 @@ from wavegen import checkpoints
 from wavegen.audio.features import FeatureSpec
 from wavegen.audio.io import atomic
 from wavegen.errors import CheckpointError, InputError, MissingDependencyError, WavegenError
+from wavegen.training.data import seed_of
 
 Batch = dict[str, Any]
 STATE = "state.pt"
@@ -228,7 +229,7 @@ class Trainer:
         try:
             for batch in self._batches():
                 began = time.monotonic()
-                torch.manual_seed(_mix(self.config.seed, self.steps_done, self.rank))
+                torch.manual_seed(seed_of(self.config.seed, self.steps_done, self.rank))
                 losses = self.task.step(self, _to(batch, self.device))
                 self._average()
                 self.steps_done += 1
@@ -394,7 +395,7 @@ class _Logs:
                 self._print(f"step {t.steps_done}  {100 * t.progress:.1f} %  {t.elapsed / 60:.1f} min  {text}")
             if self.writer is not None:
                 for name, mean in means.items():
-                    self.writer.add_scalar(f"train/{name}", value, t.steps_done)
+                    self.writer.add_scalar(f"train/{name}", mean, t.steps_done)
                 self.writer.add_scalar("train/learning_rate", t._learning_rate(), t.steps_done)
             self.sums, self.count = {}, 0
 
@@ -419,11 +420,6 @@ class _Logs:
         self.bar.stop()
         if self.writer is not None:
             self.writer.close()
-
-
-def _mix(*values: int) -> int:
-    """One seed of several integers."""
-    return int(np.random.SeedSequence(values).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
 def _to(batch: Batch, device: torch.device) -> Batch:

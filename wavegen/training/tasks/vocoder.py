@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 from wavegen.audio.features import FeatureSpec, MelSpectrogram
 from wavegen.errors import InputError
-from wavegen.training.data import Utterance, batch_indices, cached_waveforms
+from wavegen.training.data import Utterance, batch_indices, cached_waveforms, seed_of
 from wavegen.training.discriminators import DiscriminatorConfig, Discriminators
-from wavegen.training.loop import Batch, Task, Trainer, Validation, _mix
+from wavegen.training.loop import Batch, Task, Trainer, Validation
 from wavegen.training.losses import (
     MelLoss,
     MultiResolutionSTFTLoss,
@@ -87,7 +87,7 @@ class VocoderTask(Task):
         if c.batch % world:
             raise InputError(f"task.batch {c.batch} is not a multiple of the {world} processes")
         items = batch_indices(len(self.usable), step, c.batch, self.seed)
-        generator = torch.Generator().manual_seed(_mix(self.seed, step, 7))
+        generator = torch.Generator().manual_seed(seed_of(self.seed, step, 7))
         draws = torch.rand(c.batch, 3, generator=generator)
         waves, mels, use = [], [], []
         for k in range(rank, c.batch, world):

@@ -4,6 +4,7 @@ import dataclasses
 import io as bytes_io
 import json
 import os
+import re
 import sys
 import threading
 import types
@@ -143,6 +144,20 @@ def test_out_of_range(option: str, value: Any, speech: str, vocoder: str) -> Non
         wavegen.speak_stream(TEXT, model=speech, vocoder=vocoder, **{option: value})
 
 
+@pytest.mark.parametrize(("option", "value"), [("seed", 1.5), ("seed", 1.0), ("sample_rate", 16000.5)])
+def test_no_whole_number(option: str, value: Any, speech: str, vocoder: str) -> None:
+    with pytest.raises(InputError, match=f"^{option}:? must be a whole number.*, not {value}"):
+        wavegen.speak_stream(TEXT, model=speech, vocoder=vocoder, **{option: value})
+
+
+def test_numpy_numbers_are_numbers(speech: str, vocoder: str) -> None:
+    plain = {"speed": 1.5, "pitch": 2.0, "energy": 0.5, "seed": 2**40, "sample_rate": 16000}
+    numpy_ones = {name: np.asarray(value)[()] for name, value in plain.items()} | {"speed": np.float32(1.5)}
+    expected = wavegen.speak(TEXT, model=speech, vocoder=vocoder, **plain)  # type: ignore[arg-type]
+    given = wavegen.speak(TEXT, model=speech, vocoder=vocoder, **numpy_ones)
+    np.testing.assert_array_equal(given.samples, expected.samples)
+
+
 @pytest.mark.parametrize("text", ["", "  \n\t ", "***", "…—", "()[]{}"])
 def test_nothing_to_say(text: str, speech: str, vocoder: str) -> None:
     with pytest.raises(InputError):
@@ -191,10 +206,10 @@ def test_a_model_that_is_not_there(name: str) -> None:
 
 
 def test_a_device_that_is_not_there(vocoder: str) -> None:
-    for device in ("warp", "cuda:99"):
+    for device in ("warp", "cuda:99", "meta", "hpu", "mkldnn", None, []):
         for name in (vocoder, "griffin-lim"):
-            with pytest.raises(InputError, match=f"device '{device}' cannot be used"):
-                pipelines.load_vocoder(name, device)
+            with pytest.raises(InputError, match=re.escape(f"device {device!r} cannot be used")):
+                pipelines.load_vocoder(name, device)  # type: ignore[arg-type]
 
 
 def test_models_are_kept_until_their_file_changes(tmp_path: Path, checkpoints: Path, vocoder: str) -> None:
@@ -259,11 +274,20 @@ def test_griffin_lim_renders_any_convention_and_keeps_the_tone() -> None:
         (np.zeros(20), r"not \(20,\)"),
         (np.zeros((2, 20, 7)), r"not \(2, 20, 7\)"),
         (np.float32(1), r"not \(\)"),
+        (np.full((20, 7), 1e300), "NaN or infinite values in float32"),
+        (mel().tolist(), "a numpy array, not list"),
+        (torch.zeros(20, 7), "a numpy array, not Tensor"),
+        (None, "a numpy array, not NoneType"),
     ],
 )
 def test_render_refuses(values: Any, message: str, vocoder: str) -> None:
     with pytest.raises(InputError, match=f"^mel: .*{message}"):
         wavegen.render(values, vocoder=vocoder)
+
+
+def test_render_takes_no_names_of_conventions(vocoder: str) -> None:
+    with pytest.raises(InputError, match=r"^spec: must be a FeatureSpec, not str"):
+        wavegen.render(mel(), spec="vocos-24k", vocoder=vocoder)  # type: ignore[arg-type]
 
 
 # ------------------------------------------------------------------------------------------------------ reading mels
@@ -377,6 +401,10 @@ def test_read_spec(tmp_path: Path) -> None:
         ("list.yaml", b"[1, 2]", "a mapping"),
         ("field.yaml", b"bandz: 3", "no field bandz"),
         ("value.yaml", b"bands: -3", "bands must be a positive integer"),
+        ("type.yaml", b"clip: [a, 1]", "a value of the wrong type"),
+        ("date.yaml", b"bands: 2001-99-99", "not valid JSON or YAML"),
+        ("tag.yaml", b"bands: !!timestamp x", "not valid JSON or YAML"),
+        ("deep.yaml", b"[" * 3000, "not valid JSON or YAML"),
     ],
 )
 def test_read_spec_refuses(name: str, content: bytes | None, message: str, tmp_path: Path) -> None:
@@ -445,6 +473,26 @@ def test_resynth_holds_only_a_few_blocks(vocoder: str) -> None:
     assert worst < 12 * 16384
 
 
+@pytest.mark.parametrize(("rate", "channels"), [(2, 1), (8000, 200)])
+def test_resynth_takes_less_at_a_time_of_low_rates_and_many_channels(
+    rate: int, channels: int, tmp_path: Path, vocoder: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    io.write(tmp_path / "in.wav", Audio(noise(channels, 12000 if channels > 1 else 200), rate))
+    largest = 0
+    original = pipelines.StreamingMel.push
+
+    def spy(self: Any, samples: torch.Tensor) -> torch.Tensor:
+        nonlocal largest
+        largest = max(largest, samples.numel())
+        return original(self, samples)
+
+    monkeypatch.setattr(pipelines.StreamingMel, "push", spy)
+    pipelines.resynth_file(tmp_path / "in.wav", tmp_path / "out.wav", vocoder=vocoder)
+    assert io.info(tmp_path / "out.wav").frames == io.info(tmp_path / "in.wav").frames
+    # Of 100 s at 2 Hz, 16 s and what the resampler held back; of 200 channels, no more samples than of 32.
+    assert largest <= (40 * 24000 if channels == 1 else 3.1 * 32 * pipelines.BLOCK)
+
+
 def test_resynth_keeps_the_sample_format(tmp_path: Path, vocoder: str) -> None:
     io.write(tmp_path / "in.wav", Audio(noise(1, 3000), 24000), subtype="PCM_24")
     pipelines.resynth_file(tmp_path / "in.wav", tmp_path / "out.flac", vocoder=vocoder)
@@ -480,6 +528,12 @@ def test_resynth_from_a_named_pipe(tmp_path: Path, vocoder: str) -> None:
 def test_resynth_of_nothing(vocoder: str) -> None:
     with pytest.raises(InputError, match="audio: holds no samples"):
         wavegen.resynth(Audio(np.zeros((1, 0), np.float32), 24000), vocoder=vocoder)
+
+
+@pytest.mark.parametrize("audio", [None, "a.wav", np.zeros(100, np.float32)])
+def test_resynth_of_another_type(audio: Any, vocoder: str) -> None:
+    with pytest.raises(InputError, match=r"^audio: must be a wavegen.Audio, not "):
+        wavegen.resynth(audio, vocoder=vocoder)
 
 
 def test_resynth_onto_itself(tmp_path: Path, vocoder: str) -> None:

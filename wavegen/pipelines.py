@@ -6,11 +6,13 @@ and gives back audio. Models are loaded once and kept for the next call.
 
 import functools
 import json
+import numbers
 import re
 import shutil
 import sys
 import tempfile
 import time
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -43,6 +45,9 @@ SEED = (0, 2**63 - 1)
 PEAK = 0.99
 GRIFFIN_LIM = "griffin-lim"
 BLOCK = 1 << 16  # samples read at a time in copy-synthesis
+LONGEST_BLOCK = 16  # seconds of them: a low rate would make many of few
+FRAMES = 256  # vocoded at a time in copy-synthesis
+MANY_CHANNELS = 32  # beyond, less is taken of each at a time
 SPOOL = 1 << 26  # bytes of a pipe kept in memory before they go to disk
 
 
@@ -107,14 +112,17 @@ def speak_stream(
 
     Raises InputError for a text without anything to say or an argument out of range, CheckpointError for a bad model.
     """
-    _in_range("speed", speed, SPEED)
-    _in_range("pitch", pitch, PITCH)
-    _in_range("energy", energy, ENERGY)
-    _in_range("variation", variation, VARIATION)
+    speed = _in_range("speed", speed, SPEED)
+    pitch = _in_range("pitch", pitch, PITCH)
+    energy = _in_range("energy", energy, ENERGY)
+    variation = _in_range("variation", variation, VARIATION)
     _in_range("seed", seed, SEED)
-    _in_range("sentence_silence", sentence_silence, SENTENCE_SILENCE)
+    sentence_silence = _in_range("sentence_silence", sentence_silence, SENTENCE_SILENCE)
     if sample_rate is not None:
         _in_range("sample_rate", sample_rate, SAMPLE_RATE)
+        sample_rate = io.checked_rate(sample_rate)
+    if not isinstance(seed, numbers.Integral):
+        raise InputError(f"seed: must be a whole number, not {seed!r}")
     if not isinstance(text, str):
         raise InputError(f"text: must be a string, not {type(text).__name__}")
     script = analyse(text)
@@ -122,7 +130,7 @@ def speak_stream(
     voice = load_vocoder(vocoder, device, speech.spec)
     speech.spec.require(voice.spec, f"speech model {model} and vocoder {vocoder} do not fit")
     rate = sample_rate or speech.spec.sample_rate
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(int(seed))
 
     def sentence(item: Utterance) -> NDArray[np.float32]:
         with torch.inference_mode():
@@ -173,6 +181,8 @@ def render(
     0.99 is scaled down to it. ``name`` is what errors call the mel.
     """
     x = _mel_tensor(mel, name)
+    if spec is not None and not isinstance(spec, FeatureSpec):
+        raise InputError(f"spec: must be a FeatureSpec, not {type(spec).__name__}")
     voice = load_vocoder(vocoder, device, spec)
     source = spec or voice.spec
     if x.shape[1] != source.bands:
@@ -230,13 +240,15 @@ def read_spec(name: str) -> FeatureSpec:
         fields = yaml.load(path.read_text(encoding="utf-8"), _SpecLoader)  # JSON is YAML
     except OSError as error:
         raise InputError(f"{path}: {error.strerror or error}") from None
-    except (yaml.YAMLError, UnicodeDecodeError):
+    except Exception:  # beside YAMLError, nearly anything where a value does not fit its YAML type
         raise InputError(f"{path}: not valid JSON or YAML") from None
     return _spec(fields, str(path))
 
 
 def resynth(audio: Audio, *, vocoder: str = "default", device: str = "cpu") -> Audio:
     """Copy-synthesis: audio → mel → audio of the same rate, channels and length. Its peaks may pass 1."""
+    if not isinstance(audio, Audio):
+        raise InputError(f"audio: must be a wavegen.Audio, not {type(audio).__name__}")
     if audio.samples.shape[1] == 0:
         raise InputError("audio: holds no samples")
     voice = load_vocoder(vocoder, device)
@@ -264,7 +276,8 @@ def resynth_file(
         rate, channels = about.sample_rate, about.channels
         subtype = subtype or io.matching_subtype(about, io.format_of(target))
         with io.Writer(target, rate, channels, subtype=subtype) as writer:
-            for chunk in _resynthesize(io.blocks(file, BLOCK), rate, channels, voice, device):
+            block = min(_of_each(BLOCK, channels), LONGEST_BLOCK * rate)
+            for chunk in _resynthesize(io.blocks(file, block), rate, channels, voice, device):
                 writer.write(chunk)
         return about.duration
 
@@ -303,7 +316,8 @@ def _resynthesize(
         yield down.flush()
 
     def resampled() -> Iterator[NDArray[np.float32]]:
-        for wave in voice.stream(mel.to(device) for mel in _mels(counted(), spec)):
+        mels = (mel.to(device) for mel in _mels(counted(), spec))
+        for wave in voice.stream(mels, block=_of_each(FRAMES, channels)):
             yield up.process(_samples(wave))
         yield up.flush()
 
@@ -318,6 +332,11 @@ def _resynthesize(
         yield np.zeros((channels, taken - given), np.float32)
 
 
+def _of_each(most: int, channels: int) -> int:
+    """How much to take of each channel at a time, so that memory does not grow with their number."""
+    return most * MANY_CHANNELS // max(MANY_CHANNELS, channels)
+
+
 def _mels(blocks: Iterable[NDArray[np.float32]], spec: FeatureSpec) -> Iterator[Tensor]:
     """Blocks (channels, n) at the spec's rate → mels (channels, bands, frames), the end filled up to a whole frame."""
     extractor = StreamingMel(spec)
@@ -330,10 +349,12 @@ def _mels(blocks: Iterable[NDArray[np.float32]], spec: FeatureSpec) -> Iterator[
     yield extractor.finish()
 
 
-def _in_range(name: str, value: float, limits: tuple[float, float]) -> None:
+def _in_range(name: str, value: Any, limits: tuple[float, float]) -> float:
     low, high = limits
-    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+    is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    if not is_number or not low <= value <= high:
         raise InputError(f"{name}: must be a number from {low:g} to {high:g}, not {value!r}")
+    return float(value)
 
 
 def _silence(seconds: float, rate: int) -> NDArray[np.float32]:
@@ -344,7 +365,9 @@ def _samples(wave: Tensor) -> NDArray[np.float32]:
     """A vocoder's output (channels, n) as float32 samples."""
     samples: NDArray[np.float32] = wave.float().cpu().numpy()
     if not np.isfinite(samples).all():
-        raise CheckpointError("the vocoder gave NaN or infinite samples; its checkpoint is damaged or diverged")
+        raise CheckpointError(
+            "the vocoder gave NaN or infinite samples; its checkpoint is damaged, or the mel out of range"
+        )
     return samples
 
 
@@ -355,6 +378,8 @@ def _unclipped(samples: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def _mel_tensor(mel: NDArray[np.floating[Any]], name: str) -> Tensor:
     """A checked mel as float32 (1, bands, frames)."""
+    if not isinstance(mel, np.ndarray | np.generic):
+        raise InputError(f"{name}: a mel is a numpy array, not {type(mel).__name__}")
     if not np.issubdtype(mel.dtype, np.floating):
         raise InputError(f"{name}: a mel is floating point, not {mel.dtype}")
     if mel.ndim == 3 and mel.shape[0] == 1:
@@ -363,9 +388,11 @@ def _mel_tensor(mel: NDArray[np.floating[Any]], name: str) -> Tensor:
         raise InputError(f"{name}: a mel is (bands, frames) or (1, bands, frames), not {mel.shape}")
     if mel.shape[1] == 0:
         raise InputError(f"{name}: has no frames")
-    if not np.isfinite(mel).all():
-        raise InputError(f"{name}: holds NaN or infinite values")
-    return torch.from_numpy(np.ascontiguousarray(mel, np.float32))[None]
+    with np.errstate(over="ignore"):
+        values = np.ascontiguousarray(mel, np.float32)
+    if not np.isfinite(values).all():
+        raise InputError(f"{name}: holds NaN or infinite values in float32")
+    return torch.from_numpy(values)[None]
 
 
 class _MelFile(NamedTuple):
@@ -397,7 +424,7 @@ def _spec(fields: object, where: str) -> FeatureSpec:
         return FeatureSpec.from_dict(fields)
     except InputError as error:
         raise InputError(f"{where}: {error}") from None
-    except TypeError:
+    except (TypeError, ValueError):
         raise InputError(f"{where}: a FeatureSpec field has a value of the wrong type") from None
 
 
@@ -426,9 +453,10 @@ def _loaded(path: Path, role: str, device: str, modified: int, size: int) -> tor
 
 def _device(name: str) -> torch.device:
     try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        with warnings.catch_warnings(action="ignore"):  # the error says it all
+            device = torch.device(name)
+            torch.empty(1, device=device).item()
+    except (RuntimeError, AssertionError, NotImplementedError, TypeError, ImportError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else "not available"
         raise InputError(f"device {name!r} cannot be used: {reason}") from None
     return device

@@ -18,16 +18,24 @@ from wavegen.training.data import EXTENSIONS
 
 
 def prepare(source: Path, target: Path) -> int:
-    """Write TARGET and return the number of utterances. InputError if there are none, or two have one name."""
+    """Write TARGET and return the number of utterances. InputError if there are none, or two have one name.
+
+    Recordings that lie in ``TARGET/wavs`` already stay as they are.
+    """
     recordings = sorted(p for p in source.rglob("*") if p.suffix.lower() in EXTENSIONS and p.is_file())
     lines: dict[str, tuple[str, Path]] = {}
     for path in recordings:
         text_file = path.with_suffix(".txt")
         if not text_file.is_file():
             continue
-        text = " ".join(text_file.read_text(encoding="utf-8-sig").replace("|", " ").split())
+        try:
+            text = " ".join(text_file.read_text(encoding="utf-8-sig").replace("|", " ").split())
+        except UnicodeDecodeError:
+            raise InputError(f"{text_file}: not UTF-8 text") from None
         if not text:
             raise InputError(f"{text_file}: empty")
+        if "|" in path.stem:
+            raise InputError(f"{path}: a name in metadata.csv cannot hold |")
         if path.stem in lines:
             raise InputError(f"{path}: another recording is called {path.stem} too")
         lines[path.stem] = text, path
@@ -37,6 +45,8 @@ def prepare(source: Path, target: Path) -> int:
     wavs.mkdir(parents=True, exist_ok=True)
     for name, (_, path) in lines.items():
         place = wavs / f"{name}{path.suffix.lower()}"
+        if place.exists() and place.samefile(path):
+            continue
         place.unlink(missing_ok=True)
         try:
             place.symlink_to(path.resolve())

@@ -146,6 +146,36 @@ def test_bad_sizes() -> None:
         SpeechTransformerConfig(channels=10, heads=4)
     with pytest.raises(InputError, match="kernel must be odd"):
         SpeechTransformerConfig(kernel=2)
+    with pytest.raises(InputError, match="heads must be positive"):
+        SpeechTransformerConfig(heads=0)
+    with pytest.raises(InputError, match="dropout must lie"):
+        SpeechTransformerConfig(dropout=1.0)
+
+
+def test_a_step_that_is_left_out_leaves_the_residual(tmp_path: Path, speech_folder: Path) -> None:
+    """The statistic of the predictors' misses must stay finite, or nothing can be exported."""
+    from wavegen import checkpoints
+    from wavegen.acoustic.aligner import Aligner, AlignerConfig
+    from wavegen.training.data import read_metadata
+    from wavegen.training.loop import LoopConfig, Trainer
+    from wavegen.training.tasks.speech import SpeechTask, SpeechTaskConfig
+
+    torch.manual_seed(0)
+    checkpoints.save(tmp_path / "a.safetensors", Aligner(AlignerConfig(channels=8, keys=4), SPEC))
+    config = SpeechTaskConfig(tmp_path / "a.safetensors", SMALL, batch=2)
+    utterances = read_metadata(speech_folder)
+    parts = {"train": utterances[:3], "validation": utterances[3:4]}
+    task = SpeechTask(config, SPEC, parts, tmp_path / "cache", seed=1)
+    trainer = Trainer(task, LoopConfig(steps=4, tensorboard=False, amp=False), tmp_path / "run")
+    batch = task.batch(0, 0, 1)
+    task.step(trainer, batch)
+    before = task.model.residual.clone()
+    assert before.min() > 0
+    trainer.steps_done = 1
+    task.step(trainer, {**batch, "pitch": batch["pitch"] * torch.nan})
+    assert trainer.left_out == "model"
+    assert torch.isfinite(task.model.residual).all()
+    assert task.model.residual[1] == before[1]
 
 
 def test_recipe_trains_aligner_speech_and_vocoder_in_turn(tmp_path: Path, speech_folder: Path) -> None:

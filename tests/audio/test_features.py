@@ -269,3 +269,30 @@ def test_too_short_for_a_mel(samples: int) -> None:
 def test_wrong_rank() -> None:
     with pytest.raises(InputError, match="takes"):
         MelSpectrogram(SPEC)(torch.zeros(1, 1, 5000))
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"clip": (0.0,)}, "clip must be a lower and a higher value"),
+        ({"clip": (1.0, 0.0)}, "clip must be a lower and a higher value"),
+        ({"scale": 0.0}, "scale other than 0"),
+        ({"std": (1.0,) * 99 + (0.0,)}, "std must be positive"),
+        ({"magnitude_epsilon": -1.0}, "magnitude_epsilon must not be negative"),
+        ({"floor": float("nan")}, "floor must be positive"),
+    ],
+)
+def test_fields_that_would_make_no_numbers(fields: dict, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        FeatureSpec(**fields)
+
+
+def test_everything_is_made_on_the_device_of_the_input() -> None:
+    """The device "meta" computes shapes alone, and refuses to mix with the CPU as a GPU does."""
+    mel = torch.zeros(1, 100, 20, device="meta")
+    converted = convert_mel(mel, SPEC, CONVENTIONS["vocos-24k"])
+    assert converted.device.type == "meta"
+    stream = StreamingMel(SPEC)
+    frames = stream.push(torch.zeros(1, 9000, device="meta"))
+    assert frames.device.type == "meta"
+    assert frames.shape[-1] + stream.finish().shape[-1] == SPEC.frames(9000)

@@ -7,7 +7,7 @@ import pytest
 
 from wavegen.audio.io import Audio
 from wavegen.audio.pitch import Pitch
-from wavegen.audio.plots import mel_figure, pitch_figure, sheet, waveform_figure
+from wavegen.audio.plots import mel_figure, pitch_figure, require_sheet, sheet, waveform_figure
 from wavegen.errors import InputError, MissingDependencyError
 
 pytest.importorskip("matplotlib", reason="the extra `plot` is not installed")
@@ -179,3 +179,14 @@ def test_without_matplotlib_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(MissingDependencyError, match=r"matplotlib.*wavegen\[plot\]"):
         waveform_figure(tone(0.1))
+
+
+def test_a_sheet_that_cannot_be_is_foretold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    require_sheet(tmp_path / "a.png")
+    assert list(tmp_path.iterdir()) == []
+    for name in ("a.txt", "missing/a.png"):
+        with pytest.raises(InputError, match=name):
+            require_sheet(tmp_path / name)
+    monkeypatch.setitem(sys.modules, "librosa", None)
+    with pytest.raises(MissingDependencyError, match=r"wavegen\[plot\]"):
+        require_sheet(tmp_path / "a.png")

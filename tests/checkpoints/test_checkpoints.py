@@ -1,6 +1,7 @@
 """The checkpoint file: round trips, and every way a file can be wrong."""
 
 import json
+import resource
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from wavegen import checkpoints
 from wavegen.acoustic.speech import SpeechTransformer, SpeechTransformerConfig
 from wavegen.audio.features import CONVENTIONS, FeatureSpec
 from wavegen.checkpoints import registry
-from wavegen.errors import CheckpointError, InputError
+from wavegen.errors import CheckpointError, InputError, WavegenError
 from wavegen.vocoders.istft import ISTFTVocoder, ISTFTVocoderConfig
 
 SMALL = ISTFTVocoderConfig(channels=8, hidden=12, layers=1, kernel=3)
@@ -97,6 +98,9 @@ def test_not_ours(tmp_path: Path, file: Path) -> None:
         checkpoints.load(rewrite(file, other, kind="poem"))
     with pytest.raises(CheckpointError, match="format 99"):
         checkpoints.load(rewrite(file, other, format=99))
+    for changes in ({"config": [8]}, {"spec": "mel"}, {"card": None}, {"kind": ["istft-vocoder"]}):
+        with pytest.raises(CheckpointError, match="without wavegen's header"):
+            checkpoints.load(rewrite(file, other, **changes))
 
 
 @pytest.mark.parametrize(
@@ -135,6 +139,18 @@ def test_weights_that_are_not_finite_are_not_saved(tmp_path: Path) -> None:
         model.head.bias[0] = torch.nan
     with pytest.raises(CheckpointError, match=r"head\.bias holds values that are not finite"):
         checkpoints.save(tmp_path / "m.safetensors", model)
+    assert not list(tmp_path.iterdir())
+
+
+def test_full_disk_is_one_line_and_leaves_nothing(tmp_path: Path) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))
+        with pytest.raises(WavegenError, match=r"m\.safetensors: .*") as caught:
+            checkpoints.save(tmp_path / "m.safetensors", ISTFTVocoder(SMALL, FeatureSpec()))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert "\n" not in str(caught.value)
     assert not list(tmp_path.iterdir())
 
 

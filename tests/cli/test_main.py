@@ -1,8 +1,10 @@
 """The program as a whole: options, errors, statuses and the streams they go to."""
 
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -73,7 +75,8 @@ def test_version(capfd: pytest.CaptureFixture[str]) -> None:
     "arguments",
     [
         ["sing"], ["--loud"], ["speak", "x", "--loud"], ["speak", "x", "--speed", "fast"], ["speak", "x", "--speed"],
-        ["render"], ["resynth"], ["resynth", "a.wav"], ["train"], ["evaluate", "singing"], ["models", "show"],
+        ["render"], ["resynth"], ["resynth", "a.wav"], ["train"], ["evaluate"], ["evaluate", "singing"],
+        ["models", "show"],
     ],
 )  # fmt: skip
 def test_wrong_usage(arguments: list[str], capfd: pytest.CaptureFixture[str]) -> None:
@@ -154,3 +157,78 @@ def test_a_reader_that_leaves_is_no_error(speech: str, vocoder: str) -> None:
         program.stdout.close()
         assert program.stderr.read() == b""
     assert program.returncode == 141
+
+
+def test_a_reader_of_the_help_that_leaves_is_no_error() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        [sys.executable, "-m", "wavegen", "--help"], stdout=writing, stderr=subprocess.PIPE, check=False
+    )
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (141, b"")
+
+
+def in_shell(command: str, cwd: Path, *arguments: str) -> "subprocess.CompletedProcess[bytes]":
+    """Runs ``wavegen ARGUMENTS COMMAND``, where COMMAND is for the shell."""
+    line = f'"$0" -m wavegen "$@" {command}'
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    return subprocess.run(
+        ["/bin/sh", "-c", line, sys.executable, *arguments], capture_output=True, cwd=cwd, env=environment, check=False
+    )
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs a POSIX shell")
+def test_streams_that_are_closed(tmp_path: Path) -> None:
+    """What is said to a closed stderr must not turn up in stdout, and a closed stdin is an empty one."""
+    unheard = in_shell("2>&-", tmp_path, "speak", "", "-o", "-")
+    assert (unheard.returncode, unheard.stdout) == (2, b"")
+    unread = in_shell("<&-", tmp_path, "speak", "-")
+    assert unread.returncode == 2
+    assert unread.stderr == b"error: the text is empty: there is nothing to speak\n"
+    unshown = in_shell(">&-", tmp_path, "--version")
+    assert (unshown.returncode, unshown.stderr) == (0, b"")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_streams_that_are_full(tmp_path: Path, speech: str, vocoder: str) -> None:
+    shown = in_shell("> /dev/full", tmp_path, "models")
+    assert (shown.returncode, shown.stderr) == (2, b"error: No space left on device\n")
+    assert in_shell("2> /dev/full", tmp_path, "speak", "").returncode == 2
+    models = ["--model", speech, "--vocoder", vocoder]
+    assert in_shell("2> /dev/full", tmp_path, "speak", "Hi.", "-o", "a.wav", *models).returncode == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["a.wav"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs POSIX signals")
+@pytest.mark.parametrize(
+    ("number", "times", "status", "message"),
+    [
+        (signal.SIGINT, 1, 130, b"error: interrupted\n"),
+        (signal.SIGINT, 3, 130, b"error: interrupted\n"),
+        (signal.SIGTERM, 1, 143, b""),
+    ],
+)
+def test_a_signal_leaves_nothing_behind(
+    number: int, times: int, status: int, message: bytes, tmp_path: Path, speech: str, vocoder: str
+) -> None:
+    text = "One sentence. " * 4000
+    with subprocess.Popen(
+        [sys.executable, "-m", "wavegen", "speak", "-", "-o", "a.wav", "--model", speech, "--vocoder", vocoder],
+        stdin=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=tmp_path,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    ) as program:
+        assert program.stdin is not None
+        assert program.stderr is not None
+        program.stdin.write(text.encode())
+        program.stdin.close()
+        while program.poll() is None and not any(path.stat().st_size > 44 for path in tmp_path.iterdir()):
+            time.sleep(0.01)
+        for _ in range(times):
+            program.send_signal(number)
+            time.sleep(0.02)
+        assert program.stderr.read() == message
+    assert program.returncode == status
+    assert list(tmp_path.iterdir()) == []

@@ -37,6 +37,14 @@ def test_a_mel_without_convention(vocoder: str, capfd: pytest.CaptureFixture[str
     assert capfd.readouterr().err == "a.wav: 0.10 s at 24000 Hz\n"
 
 
+def test_to_standard_output(vocoder: str, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    np.save("a.npy", MEL)
+    assert main(["render", "a.npy", "-o", "-", "--vocoder", vocoder]) == 0
+    shown = capfdbinary.readouterr()
+    assert shown.out.startswith(b"RIFF")
+    assert shown.err == b"standard output: 0.10 s at 24000 Hz\n"
+
+
 def test_a_mel_of_the_same_convention(vocoder: str) -> None:
     assert main(["render", save_mel("a.npz", spec=SPEC), "-o", "a.flac", "--vocoder", vocoder]) == 0
     assert io.info("a.flac").frames == 9 * 256

@@ -139,6 +139,9 @@ def test_bad_input(name: str, vocoder: str, capfd: pytest.CaptureFixture[str]) -
         (["good.wav", "text.wav", "-o", "-"], "standard output takes one file"),
         (["good.wav", "./good.wav", "-o", "out"], "good.wav: several inputs have this name"),
         (["good.wav", "text.wav", "-o", "text.wav"], "text.wav: cannot be made"),
+        (["text.wav", "missing.wav", "-o", "new/out"], "text.wav: "),
+        (["good.wav", "-o", "out.wav", "--plot", "a.txt"], "a.txt: a picture ends in"),
+        (["good.wav", "-o", "out.wav", "--plot", "missing/a.png"], "missing/a.png: there is no folder"),
         (["good.wav", "-o", "out.wav", "--bit-depth", "8"], "--bit-depth"),
         (["good.wav", "-o", "out.wav", "--vocoder", "nobody"], "no model named 'nobody'"),
     ],
@@ -159,3 +162,10 @@ def test_a_speech_model_is_no_vocoder(speech: str, capfd: pytest.CaptureFixture[
     shown = capfd.readouterr().err
     assert "speech" in shown
     assert "vocoder" in shown
+
+
+def test_the_copies_before_a_bad_file_stay(vocoder: str, capfd: pytest.CaptureFixture[str]) -> None:
+    make_bad_inputs()
+    assert main(["resynth", "good.wav", "text.wav", "-o", "out", "--vocoder", vocoder]) == 2
+    assert "error: text.wav: " in capfd.readouterr().err
+    assert [path.name for path in Path("out").iterdir()] == ["good.wav"]

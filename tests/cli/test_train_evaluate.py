@@ -136,10 +136,11 @@ def test_evaluate_files_and_folders(data: Path, monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr(protocol, "evaluate_vocoder", spy)
     flags = ["--baseline", "none", "--vocoder", "griffin-lim"]
-    assert main(["evaluate", "vocoder", str(data), str(data / "r0.wav"), *flags]) == 130
-    assert [path.name for path in calls[0]] == [*sorted(p.name for p in data.glob("*.wav")), "r0.wav"]
-    assert main(["evaluate", "vocoder", str(data / "r0.wav"), "--seconds", "0.1", *flags]) == 130
-    whole = io.read(data / "r0.wav")
+    first = data / "wavs" / "r0.wav"
+    assert main(["evaluate", "vocoder", str(data), str(first), *flags]) == 130
+    assert [path.name for path in calls[0]] == ["r0.wav", "r1.wav", "r2.wav", "r0.wav"]
+    assert main(["evaluate", "vocoder", str(first), "--seconds", "0.1", *flags]) == 130
+    whole = io.read(first)
     start = round((whole.duration - 0.1) / 2 * whole.sample_rate)
     count = round(0.1 * whole.sample_rate)
     assert calls[1][0].samples.shape[1] == pytest.approx(count, abs=1)
@@ -174,6 +175,8 @@ def test_evaluate_speech(
         ([], "give recordings to score, or a speech folder"),
         (["--data", "DATA", "DATA"], "give recordings to score, or a speech folder"),
         (["DATA", "--seconds", "0"], "--seconds: must be positive, not 0"),
+        (["missing.wav", "--limit", "-1"], "--limit: must be at least 1, not -1"),
+        (["--data", "DATA", "--json", "missing/a.json"], "missing/a.json: there is no folder"),
         (["BARE"], "bare: no audio files in it"),
         (["missing.wav"], "missing.wav: No such file"),
         (["--data", "DATA", "--limit", "0"], "--limit: must be at least 1, not 0"),

@@ -93,3 +93,22 @@ def test_preparation_as_a_program(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert done.stderr.startswith("error: ")
     assert done.stderr.count("\n") == 1
+
+
+def test_preparation_keeps_recordings_that_lie_in_the_target(preparation: ModuleType, tmp_path: Path) -> None:
+    recording(tmp_path / "wavs" / "a.wav", "One.")
+    before = (tmp_path / "wavs" / "a.wav").read_bytes()
+    assert preparation.prepare(tmp_path / "wavs", tmp_path) == 1
+    assert not (tmp_path / "wavs" / "a.wav").is_symlink()
+    assert (tmp_path / "wavs" / "a.wav").read_bytes() == before
+    assert [u.id for u in read_metadata(tmp_path)] == ["a"]
+
+
+def test_preparation_names_what_metadata_cannot_hold(preparation: ModuleType, tmp_path: Path) -> None:
+    recording(tmp_path / "x" / "a.wav", "One.")
+    (tmp_path / "x" / "a.txt").write_bytes(b"\xff\xfe")
+    with pytest.raises(InputError, match=r"a\.txt: not UTF-8"):
+        preparation.prepare(tmp_path / "x", tmp_path / "out")
+    recording(tmp_path / "y" / "a|b.wav", "One.")
+    with pytest.raises(InputError, match=r"a\|b\.wav: a name"):
+        preparation.prepare(tmp_path / "y", tmp_path / "out")

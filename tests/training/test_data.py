@@ -15,6 +15,7 @@ from wavegen.training.data import (
     cached_waveforms,
     prepare_waveform,
     read_metadata,
+    share,
     split_by_text,
 )
 from wavegen.training.speech_data import bucketed_batch, token_means
@@ -139,3 +140,23 @@ def test_token_means_against_a_loop() -> None:
         inside = values[start : start + d][valid[start : start + d]]
         assert found[i] == pytest.approx(inside.mean() if len(inside) else 0.0, abs=1e-6)
         start += d
+
+
+def test_lines_end_at_newlines_alone(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", np.zeros(100), 8000)
+    soundfile.write(tmp_path / "b.wav", np.zeros(100), 8000)
+    (tmp_path / "metadata.csv").write_bytes("a|One\u2028two\x0bthree\r\nb|Four\r\n".encode())
+    assert [u.text for u in read_metadata(tmp_path)] == ["One\u2028two\x0bthree", "Four"]
+
+
+def test_recording_without_samples_is_named(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", np.zeros(0), 8000)
+    with pytest.raises(InputError, match=r"a\.wav"):
+        cached_waveforms([Utterance("a", "a", tmp_path / "a.wav")], 8000, tmp_path / "cache")
+    assert not (tmp_path / "cache").exists()
+
+
+def test_shares_make_up_the_batch_and_are_equal() -> None:
+    assert sorted(share(range(6), 0, 2) + share(range(6), 1, 2)) == list(range(6))
+    with pytest.raises(InputError, match="5 utterances cannot be shared evenly by 2"):
+        share(range(5), 0, 2)

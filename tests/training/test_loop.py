@@ -2,6 +2,8 @@
 
 import math
 import os
+import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -145,6 +147,27 @@ def test_resume_refuses_another_configuration(tmp_path: Path, speech_folder: Pat
     assert torch.load(tmp_path / "run" / "state.pt", weights_only=True)["steps_done"] == 2
 
 
+def test_resume_refuses_another_folder_but_not_a_moved_one(tmp_path: Path, speech_folder: Path) -> None:
+    config = write_config(tmp_path / "c.yaml", steps=1)
+    data = tmp_path / "data"
+    shutil.copytree(speech_folder, data)
+    train(config, data=speech_folder, output=tmp_path / "run", device="cpu")
+    train(config, data=data, output=tmp_path / "run", resume=True, overrides=["loop.steps=2"], device="cpu")
+    lines = (data / "metadata.csv").read_text().splitlines()
+    (data / "metadata.csv").write_text("\n".join(lines[:-10]))
+    with pytest.raises(InputError, match=r"another configuration \(data\)"):
+        train(config, data=data, output=tmp_path / "run", resume=True, overrides=["loop.steps=3"], device="cpu")
+
+
+def test_resume_of_a_checkpoint_that_names_no_data(tmp_path: Path, speech_folder: Path) -> None:
+    config = write_config(tmp_path / "c.yaml", steps=1)
+    train(config, data=speech_folder, output=tmp_path / "run", device="cpu")
+    state = torch.load(tmp_path / "run" / "state.pt", weights_only=True)
+    del state["description"]["data"]
+    torch.save(state, tmp_path / "run" / "state.pt")
+    train(config, data=speech_folder, output=tmp_path / "run", resume=True, overrides=["loop.steps=2"], device="cpu")
+
+
 def test_resume_from_nothing_and_from_damage(tmp_path: Path, speech_folder: Path) -> None:
     config = write_config(tmp_path / "c.yaml")
     with pytest.raises(InputError, match="no such training checkpoint"):
@@ -177,7 +200,7 @@ def test_init_of_another_size_names_the_mismatch(tmp_path: Path, speech_folder: 
     config = write_config(tmp_path / "c.yaml", steps=1)
     train(config, data=speech_folder, output=tmp_path / "run", device="cpu")
     bigger = [f"init={tmp_path / 'run' / 'model.safetensors'}", "task.model.channels=16"]
-    with pytest.raises(CheckpointError, match="does not fit"):
+    with pytest.raises(CheckpointError, match=r"does not fit this configuration \(.*mel_?.*|.*embed\.weight.*\)"):
         train(config, data=speech_folder, output=tmp_path / "other", overrides=bigger, device="cpu")
 
 
@@ -195,6 +218,15 @@ def test_init_of_another_size_names_the_mismatch(tmp_path: Path, speech_folder: 
         (["loop.steps=0"], "steps must be positive"),
         (["loop.ema=1.0"], "ema must lie"),
         (["loop.learning_rate=-1"], "learning_rate must be positive"),
+        (["loop.learning_rate=.nan"], "learning_rate must be positive"),
+        (["loop.log_steps=0"], "log_steps must be positive"),
+        (["loop.threads=0"], "threads must be positive"),
+        (["loop.clip=0"], "clip must be positive"),
+        (["loop.seed=-1"], "seed must not be negative"),
+        (["loop.weight_decay=-0.1"], "weight_decay must not be negative"),
+        (["task.batch=0"], "task.batch must be positive"),
+        (["task.discriminators.period_channels=8"], "period_channels must be 16 or more"),
+        (["card.date=2024-01-01"], r"c\.yaml\.card: must hold plain texts and numbers"),
         (["loop.betas=[0.9]"], "betas must be two values"),
         (["kind=poem"], "must be one of vocoder"),
         (["features=mel-9000"], "'mel-9000' is not one of"),
@@ -274,6 +306,115 @@ def test_divergence_ends_the_run(tmp_path: Path) -> None:
     config = LoopConfig(steps=150, tensorboard=False)
     with pytest.raises(WavegenError, match="training diverged"):
         Trainer(Parabola(spoil=set(range(5, 150))), config, tmp_path / "run").run()  # type: ignore[arg-type]
+
+
+def test_divergence_of_one_module_ends_the_run(tmp_path: Path) -> None:
+    """A second module whose losses are finite does not hide the first one's."""
+    task = Parabola(spoil=set(range(5, 150)))
+    task.modules["other"] = torch.nn.Linear(1, 1)
+    step = task.step
+
+    def both(trainer: Trainer, batch: dict[str, Any]) -> dict[str, torch.Tensor]:
+        trainer.update("other", task.modules["other"](torch.ones(1)).square().sum())
+        return step(trainer, batch)
+
+    task.step = both  # type: ignore[method-assign]
+    trainer = Trainer(task, LoopConfig(steps=150, tensorboard=False), tmp_path / "run")  # type: ignore[arg-type]
+    with pytest.raises(WavegenError, match="training diverged: model's loss or gradient was not finite 21 times"):
+        trainer.run()
+
+
+def test_a_loss_that_another_process_lost_is_left_out_here_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    task = Parabola(spoil=set())
+    config = LoopConfig(steps=3, tensorboard=False, warmup_steps=0)
+    trainer = Trainer(task, config, tmp_path / "run")  # type: ignore[arg-type]
+    others: list[float] = [1.0, 0.0]
+    trainer.world = 2
+    monkeypatch.setattr(torch.distributed, "all_reduce", lambda tensor: tensor.add_(others.pop(0)))
+    before = task.model.norm.bias.detach().clone()
+    task.step(trainer, {"step": 0})
+    assert torch.equal(task.model.norm.bias, before)
+    assert trainer.left_out == "model"
+    task.step(trainer, {"step": 0})
+    assert not torch.equal(task.model.norm.bias, before)
+
+
+def test_ctrl_c_in_a_step_waits_for_its_end(
+    tmp_path: Path, speech_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Interrupted between the two optimisers of a step, then resumed: the weights of a run left alone."""
+    config = write_config(tmp_path / "c.yaml", checkpoint_steps=None)
+    train(config, data=speech_folder, output=tmp_path / "whole", device="cpu")
+    update = Trainer.update
+    monkeypatch.setattr(Trainer, "update", lambda t, name, loss: (update(t, name, loss), interrupt(t, name))[0])
+
+    def interrupt(trainer: Trainer, name: str) -> None:
+        if trainer.steps_done == 8 and name == "discriminators":
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        train(config, data=speech_folder, output=tmp_path / "stopped", device="cpu")
+    monkeypatch.undo()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert torch.load(tmp_path / "stopped" / "state.pt", weights_only=True)["steps_done"] == 9
+    train(config, data=speech_folder, output=tmp_path / "stopped", resume=True, device="cpu")
+    assert_same(weights(tmp_path / "whole"), weights(tmp_path / "stopped"))
+
+
+def test_second_ctrl_c_takes_effect_at_once(tmp_path: Path) -> None:
+    task = Parabola(spoil=set())
+
+    def endless(trainer: Trainer, batch: dict[str, Any]) -> dict[str, torch.Tensor]:
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+        raise AssertionError("was to be interrupted")
+
+    task.step = endless  # type: ignore[method-assign]
+    with pytest.raises(KeyboardInterrupt):
+        Trainer(task, LoopConfig(steps=3, tensorboard=False), tmp_path / "run").run()  # type: ignore[arg-type]
+
+
+def test_warm_start_takes_moments_but_not_settings(tmp_path: Path, speech_folder: Path) -> None:
+    config = write_config(tmp_path / "c.yaml", steps=2)
+    train(config, data=speech_folder, output=tmp_path / "run", device="cpu")
+    settings = [
+        f"init={tmp_path / 'run' / 'state.pt'}", "loop.steps=1", "loop.betas=[0.5, 0.9]", "loop.weight_decay=0.25",
+    ]  # fmt: skip
+    train(config, data=speech_folder, output=tmp_path / "tuned", overrides=settings, device="cpu")
+    optimiser = torch.load(tmp_path / "tuned" / "state.pt", weights_only=True)["optimisers"]["model"]
+    assert tuple(optimiser["param_groups"][0]["betas"]) == (0.5, 0.9)
+    assert optimiser["param_groups"][0]["weight_decay"] == 0.25
+    assert optimiser["state"][0]["step"] == 3
+
+
+def test_full_disk_is_one_line_and_leaves_the_last_checkpoint(tmp_path: Path) -> None:
+    trainer = Trainer(Parabola(spoil=set()), LoopConfig(steps=3, tensorboard=False), tmp_path)  # type: ignore[arg-type]
+    trainer.save()
+    before = (tmp_path / "state.pt").read_bytes()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) // 2, limits[1]))
+        with pytest.raises(WavegenError, match=r"state\.pt: ") as caught:
+            trainer.save()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert "\n" not in str(caught.value)
+    assert (tmp_path / "state.pt").read_bytes() == before
+    assert {p.name for p in tmp_path.iterdir()} == {"state.pt", "model.safetensors"}
+
+
+def test_unusable_device_is_named_before_any_work(tmp_path: Path, speech_folder: Path) -> None:
+    config = write_config(tmp_path / "c.yaml", steps=1)
+    with pytest.raises(InputError, match="device 'abacus' cannot be used"):
+        train(config, data=speech_folder, output=tmp_path / "run", device="abacus")
+    assert not (tmp_path / "cache").exists()
+
+
+def test_minutes_of_an_empty_loop_section(tmp_path: Path, speech_folder: Path) -> None:
+    config = tmp_path / "c.yaml"
+    config.write_text("kind: vocoder\nloop:\n")
+    with pytest.raises(InputError, match="loop is not a section"):
+        train(config, data=speech_folder, output=tmp_path / "run", minutes=1.0)
 
 
 def test_minutes_bound_the_run_and_key_the_schedule(tmp_path: Path) -> None:

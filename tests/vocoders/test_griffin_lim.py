@@ -58,6 +58,8 @@ def test_one_frame_and_many_streamed() -> None:
 def test_bad_input() -> None:
     with pytest.raises(InputError, match="iterations must be at least 1"):
         GriffinLim(SPEC, 0)
+    with pytest.raises(InputError, match="overlapping frames, not hop 1024 and window 1024"):
+        GriffinLim(dataclasses.replace(SPEC, hop=1024))
     with pytest.raises(InputError, match="NaN"):
         GriffinLim(SPEC)(torch.full((1, 100, 3), torch.nan))
     with pytest.raises(InputError, match="100"):

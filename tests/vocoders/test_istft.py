@@ -126,6 +126,11 @@ def test_bad_mel(mel: torch.Tensor, message: str) -> None:
         small_vocoder()(mel)
 
 
+def test_stream_in_blocks_of_nothing() -> None:
+    with pytest.raises(InputError, match="block must be at least one frame, not 0"):
+        next(small_vocoder().stream([torch.zeros(1, 100, 50)], block=0))
+
+
 def test_bad_sizes() -> None:
     with pytest.raises(InputError, match="kernel must be odd"):
         ISTFTVocoderConfig(kernel=4)

@@ -5,7 +5,8 @@ and encoded mel frames, a diagonal prior, trained by the forward-sum loss; the h
 path.
 """
 
-from dataclasses import dataclass
+import math
+from dataclasses import asdict, dataclass
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from wavegen.audio.features import FeatureSpec
+from wavegen.errors import InputError
 from wavegen.ops.alignment import monotonic_durations
 from wavegen.text.symbols import SYMBOLS
 
@@ -27,6 +29,11 @@ class AlignerConfig:
     keys: int = 64
     temperature: float = 0.005
     prior: float = 1.0
+
+    def __post_init__(self) -> None:
+        for name, value in asdict(self).items():
+            if not value > 0:
+                raise InputError(f"AlignerConfig.{name} must be positive, not {value}")
 
 
 class Aligner(nn.Module):
@@ -60,7 +67,7 @@ class Aligner(nn.Module):
         scores = torch.log_softmax(scores.masked_fill(padded[:, None], -torch.inf), dim=-1)
         prior = torch.zeros_like(scores)
         for i, (n, t) in enumerate(zip(token_counts.tolist(), frame_counts.tolist(), strict=True)):
-            prior[i, :t, :n] = diagonal_prior(n, t, self.config.prior).to(scores)
+            prior[i, :t, :n] = diagonal_prior(n, t, self.config.prior, mel.device).to(scores)
         return torch.log_softmax((scores + prior).masked_fill(padded[:, None], -torch.inf), dim=-1)
 
     @staticmethod
@@ -73,24 +80,20 @@ class Aligner(nn.Module):
     @torch.inference_mode()
     def durations(self, tokens: Tensor, mel: Tensor) -> NDArray[np.int64]:
         """Frames of each token of one utterance: tokens (symbols,), mel (bands, frames) → (symbols,)."""
-        counts = (torch.tensor([tokens.shape[0]]), torch.tensor([mel.shape[-1]]))
+        counts = torch.tensor([[tokens.shape[0]], [mel.shape[-1]]], device=mel.device)
         log_probabilities = self(tokens[None], mel[None], *counts)[0]
         return monotonic_durations(log_probabilities.T.float().cpu().numpy())
 
 
-def diagonal_prior(symbols: int, frames: int, width: float = 1.0) -> Tensor:
+def diagonal_prior(symbols: int, frames: int, width: float = 1.0, device: torch.device | None = None) -> Tensor:
     """Log of the beta-binomial prior (Badlani et al. 2022, eq. 10): (frames, symbols), each row a distribution."""
-    t = torch.arange(1, frames + 1, dtype=torch.float64)[:, None]
-    k = torch.arange(symbols, dtype=torch.float64)[None]
+    t = torch.arange(1, frames + 1, dtype=torch.float64, device=device)[:, None]
+    k = torch.arange(symbols, dtype=torch.float64, device=device)[None]
     n = float(symbols - 1)
     a, b = width * t, width * (frames + 1 - t)
-    choose = _lgamma(n + 1) - torch.lgamma(k + 1) - torch.lgamma(n - k + 1)
+    choose = math.lgamma(n + 1) - torch.lgamma(k + 1) - torch.lgamma(n - k + 1)
     log_beta = torch.lgamma(k + a) + torch.lgamma(n - k + b) - torch.lgamma(n + a + b)
     return (choose + log_beta - torch.lgamma(a) - torch.lgamma(b) + torch.lgamma(a + b)).float()
-
-
-def _lgamma(x: float) -> Tensor:
-    return torch.lgamma(torch.tensor(x, dtype=torch.float64))
 
 
 def forward_sum_loss(log_probabilities: Tensor, token_counts: Tensor, frame_counts: Tensor) -> Tensor:

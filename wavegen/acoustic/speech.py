@@ -5,7 +5,7 @@ Follows FastPitch (Łańcucki 2021) and FastSpeech 2 (Ren et al. 2021); duration
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import torch
 from torch import Tensor, nn
@@ -36,6 +36,11 @@ class SpeechTransformerConfig:
     dropout: float = 0.1
 
     def __post_init__(self) -> None:
+        for name, value in asdict(self).items():
+            if name != "dropout" and value < 1:
+                raise InputError(f"SpeechTransformerConfig.{name} must be positive, not {value}")
+        if not 0 <= self.dropout < 1:
+            raise InputError(f"SpeechTransformerConfig.dropout must lie in [0, 1), not {self.dropout}")
         if self.channels % self.heads:
             raise InputError(
                 f"SpeechTransformerConfig: channels {self.channels} is not a multiple of heads {self.heads}"
@@ -180,7 +185,7 @@ class SpeechTransformer(nn.Module):
             # Pitch varies over words rather than phonemes.
             smooth = F.avg_pool1d(noise[1][None, None], 9, 1, 4, count_include_pad=False)[0] * 3.0
             pitch = pitch + variation * self.residual[1] * smooth
-        durations = (torch.exp(log_duration) / speed).round().long().clamp(1, LONGEST_TOKEN)
+        durations = (torch.exp(log_duration) / speed).round().clamp(1, LONGEST_TOKEN).long()
         pitch = pitch + pitch_shift * SEMITONE / self.pitch_std
         loudness = loudness + torch.log(torch.tensor(energy)).to(device) / self.energy_std
         return self._decode(encoded, mask, durations, pitch, loudness)

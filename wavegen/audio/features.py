@@ -74,12 +74,20 @@ class FeatureSpec:
             raise InputError('FeatureSpec with padding "same" needs an even n_fft - hop')
         if not 0 <= self.fmin < self.top_frequency <= self.sample_rate / 2:
             raise InputError("FeatureSpec needs 0 <= fmin < fmax <= sample_rate / 2")
-        if self.floor <= 0:
+        if not self.floor > 0:
             raise InputError(f"FeatureSpec.floor must be positive, not {self.floor}")
+        if not 0 <= self.magnitude_epsilon < math.inf:
+            raise InputError(f"FeatureSpec.magnitude_epsilon must not be negative, not {self.magnitude_epsilon}")
+        if not self.scale or not math.isfinite(self.scale) or not math.isfinite(self.offset):
+            raise InputError("FeatureSpec needs a finite offset, and a finite scale other than 0")
+        if self.clip is not None and not (len(self.clip) == 2 and self.clip[0] < self.clip[1]):
+            raise InputError(f"FeatureSpec.clip must be a lower and a higher value, not {self.clip}")
         for name in ("mean", "std"):
             value = getattr(self, name)
             if value is not None and len(value) != self.bands:
                 raise InputError(f"FeatureSpec.{name} has {len(value)} values for {self.bands} bands")
+        if self.std is not None and not min(self.std) > 0:
+            raise InputError("FeatureSpec.std must be positive in every band")
 
     @property
     def top_frequency(self) -> float:
@@ -284,8 +292,8 @@ class MelSpectrogram(nn.Module):
 class StreamingMel:
     """The mel of a waveform that arrives in pieces; concatenated frames equal those of the whole waveform.
 
-    ``push`` and ``finish`` take and give (channels, samples) → (channels, bands, frames); frames may be 0 at first.
-    Memory is bounded by the size of a piece.
+    ``push`` takes (channels, samples) and gives (channels, bands, frames), perhaps 0 of them; ``finish`` gives the
+    rest, after which the object is spent. Memory is bounded by the size of a piece.
     """
 
     def __init__(self, spec: FeatureSpec) -> None:
@@ -295,6 +303,7 @@ class StreamingMel:
         self._started = False
 
     def push(self, samples: Tensor) -> Tensor:
+        self.extractor.to(samples.device)
         self._buffer = samples if self._buffer is None else torch.cat([self._buffer, samples], dim=-1)
         return self._frames()
 
@@ -338,14 +347,14 @@ def convert_mel(mel: Tensor, source: FeatureSpec, target: FeatureSpec) -> Tensor
     """
     if not source.differences(target):
         return mel
-    a, b = MelSpectrogram(source), MelSpectrogram(target)
+    a, b = (MelSpectrogram(spec).to(mel.device) for spec in (source, target))
     linear = a.linear(mel) / a.hann.sum() * b.hann.sum()
-    bins = torch.arange(target.n_fft // 2 + 1) * target.sample_rate / target.n_fft
+    bins = torch.arange(target.n_fft // 2 + 1, device=mel.device) * target.sample_rate / target.n_fft
     linear = _interpolate(linear, bins * source.n_fft / source.sample_rate, dim=1)
     linear = linear * (bins <= source.top_frequency)[:, None]
     seconds = mel.shape[-1] * source.hop / source.sample_rate
     frames = max(1, round(seconds * target.frame_rate))
-    times = (torch.arange(frames) * target.hop + _centre(target)) / target.sample_rate
+    times = (torch.arange(frames, device=mel.device) * target.hop + _centre(target)) / target.sample_rate
     linear = _interpolate(linear, (times * source.sample_rate - _centre(source)) / source.hop, dim=2)
     if target.window_norm:
         linear = linear / b.hann.square().sum().sqrt()

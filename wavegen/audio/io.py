@@ -34,6 +34,7 @@ _BLOCK = 1 << 16  # samples of each channel handled at once; libsndfile's Vorbis
 _SPOOL_BYTES = 1 << 26  # of a standard stream held in memory before it goes to a temporary file
 _MAX_CHANNELS = 256
 _UNKNOWN_SIZE = 0xFFFFFFFF
+_MAX_RATE = 2**31 - 1  # Hz; no file holds more
 _UNKNOWN_FRAMES = 1 << 62  # libsndfile gives 2^63 - 1 for a stream whose header leaves the length open
 
 
@@ -111,19 +112,24 @@ class AudioInfo:
 
 
 def checked_rate(value: Any, name: str = "sample_rate") -> int:
-    """`value` as an int if it is a whole number above 0; InputError otherwise."""
+    """`value` as an int if it is a whole number above 0 and below 2^31; InputError otherwise."""
     try:
         rate = operator.index(value)
     except TypeError:
         rate = int(value) if isinstance(value, float) and value.is_integer() else 0
     if rate <= 0 or isinstance(value, bool):
         raise InputError(f"{name} must be a whole number of Hz above 0, not {value!r}")
+    if rate > _MAX_RATE:
+        raise InputError(f"{name} must be at most {_MAX_RATE} Hz, not {value!r}")
     return rate
 
 
 def as_samples(values: ArrayLike, name: str) -> Samples:
     """`values` as C-contiguous float32 (channels, samples); InputError if they cannot be audio samples."""
-    array = np.asarray(values)
+    try:
+        array = np.asarray(values)
+    except (ValueError, TypeError, RuntimeError):  # rows of different lengths; a tensor elsewhere or with a gradient
+        raise InputError(f"{name}: {type(values).__name__} cannot be made an array (channels, samples)") from None
     if not np.issubdtype(array.dtype, np.floating):
         raise InputError(f"{name}: samples must be floating point in [-1, 1], not {array.dtype}")
     if array.ndim == 1:
@@ -417,7 +423,7 @@ class _Format:
     extensions: tuple[str, ...]
     subtypes: tuple[str, ...]  # the first is the default
     max_channels: int
-    max_rate: int = 2**31 - 1  # Hz
+    max_rate: int = _MAX_RATE  # Hz
     rates: tuple[int, ...] = ()  # Hz; none named means any
 
 
@@ -732,14 +738,7 @@ def atomic(path: PathName) -> Iterator[Path]:
     existing file's permissions are kept. Raises InputError when the file cannot be written.
     """
     name = os.fspath(path)
-    try:
-        target = Path(os.path.realpath(name))
-        temporary = target.with_name(f".{secrets.token_hex(8)}{target.suffix}")
-        _create_beside(target, temporary, name)
-    except InputError:
-        raise
-    except (OSError, ValueError) as error:
-        raise InputError(f"{name}: {_reason(error)}") from error
+    target, temporary = _temporary_beside(name)
     try:
         yield temporary
         if target.exists():
@@ -752,6 +751,25 @@ def atomic(path: PathName) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def require_writable(path: PathName) -> None:
+    """Raise InputError if `atomic` would: for what is written at the end of long work."""
+    _, temporary = _temporary_beside(os.fspath(path))
+    temporary.unlink()
+
+
+def _temporary_beside(name: str) -> tuple[Path, Path]:
+    """The file that `name` stands for, and a new, empty one in the same folder."""
+    try:
+        target = Path(os.path.realpath(name))
+        temporary = target.with_name(f".{secrets.token_hex(8)}{target.suffix}")
+        _create_beside(target, temporary, name)
+    except InputError:
+        raise
+    except (OSError, ValueError) as error:
+        raise InputError(f"{name}: {_reason(error)}") from error
+    return target, temporary
 
 
 def _create_beside(target: Path, temporary: Path, name: str) -> None:

@@ -2,13 +2,14 @@
 
 import os
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from wavegen.audio.io import Audio, atomic, checked_rate
+from wavegen.audio.io import Audio, atomic, checked_rate, require_writable
 from wavegen.audio.pitch import Pitch, pitch
 from wavegen.errors import InputError, MissingDependencyError
 
@@ -110,6 +111,15 @@ def sheet(audio: Audio, path: str | os.PathLike[str], *, title: str | None = Non
         wave_axes.set_title(title, parse_math=False)
     with atomic(path) as temporary:
         _save(figure, temporary, kind)
+
+
+def require_sheet(path: str | os.PathLike[str]) -> None:
+    """Raise what `sheet` would for this path or a package that is missing, before the work it is to show."""
+    _picture_format(path)
+    for package, purpose in (("matplotlib", "drawing"), ("librosa", "pitch tracking")):
+        if find_spec(package) is None:
+            raise MissingDependencyError(package, "plot", purpose)
+    require_writable(path)
 
 
 def _save(figure: "Figure", path: Path, kind: str) -> None:

@@ -33,7 +33,11 @@ class Header:
 
 
 def save(path: str | Path, model: nn.Module, *, card: dict[str, Any] | None = None, half: bool = True) -> None:
-    """Write a model (its ``config`` and ``spec`` with it) atomically; ``half`` stores fp16."""
+    """Write a model (its ``config`` and ``spec`` with it) atomically; ``half`` stores fp16.
+
+    CheckpointError for values that are not finite (in fp16, if ``half``), or where the disk is full.
+    """
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     config: Any = model.config
@@ -53,7 +57,10 @@ def save(path: str | Path, model: nn.Module, *, card: dict[str, Any] | None = No
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():
             raise CheckpointError(f"{path}: not saved, {name} holds values that are not finite")
     with atomic(Path(path)) as temporary:
-        save_file(tensors, str(temporary), metadata={KEY: json.dumps(header)})
+        try:
+            save_file(tensors, str(temporary), metadata={KEY: json.dumps(header)})
+        except SafetensorError as error:
+            raise CheckpointError(f"{path}: could not be written ({error})") from None
 
 
 def read_header(path: str | Path) -> Header:
@@ -72,7 +79,10 @@ def read_header(path: str | Path) -> Header:
         header = json.loads(metadata[KEY])
         if header["format"] != FORMAT:
             raise CheckpointError(f"{path}: format {header['format']}, but this version reads format {FORMAT}")
-        return Header(header["kind"], header["config"], header["spec"], header["card"])
+        parts = [header[key] for key in ("config", "spec", "card")]
+        if not (isinstance(header["kind"], str) and all(isinstance(part, dict) for part in parts)):
+            raise TypeError
+        return Header(header["kind"], *parts)
     except (KeyError, ValueError, TypeError):
         raise CheckpointError(f"{path}: a safetensors file, but without wavegen's header") from None
 

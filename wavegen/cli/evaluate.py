@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from wavegen.evaluation.protocol import SpeechEvaluation, VocoderEvaluation
     from wavegen.training.data import Utterance
 
-app = typer.Typer(help="Score a vocoder on recordings, or a speech model on texts.", no_args_is_help=True)
+app = typer.Typer(help="Score a vocoder on recordings, or a speech model on texts.")
 
 Limit = Annotated[int | None, typer.Option("--limit", help="Use only the first N recordings.")]
 Json = Annotated[Path | None, typer.Option("--json", help="Write every score to this file too.")]
@@ -48,6 +48,7 @@ def evaluate_vocoder(
         raise InputError("give recordings to score, or a speech folder with --data")
     if seconds is not None and not seconds > 0:
         raise InputError(f"--seconds: must be positive, not {seconds:g}")
+    _check(limit, json_file)
     held_out = [] if data is None else [utterance.path for utterance in _held_out(data, limit)]
     paths = [*held_out, *_audio_files(sources or [])][:limit]
 
@@ -80,6 +81,7 @@ def evaluate_speech(
 ) -> None:
     """How well a recogniser understands the speech: Harvard sentences, and held-out texts beside their recordings."""
     report: Report = context.obj
+    _check(limit, json_file)
     utterances = [] if data is None else _held_out(data, limit)
 
     from wavegen import pipelines
@@ -93,6 +95,15 @@ def evaluate_speech(
             progress=step,
         )
     _show(result, json_file, report)
+
+
+def _check(limit: int | None, json_file: Path | None) -> None:
+    if limit is not None and limit < 1:
+        raise InputError(f"--limit: must be at least 1, not {limit}")
+    if json_file is not None:
+        from wavegen.audio.io import require_writable
+
+        require_writable(json_file)
 
 
 def _audio_files(sources: list[Path]) -> list[Path]:
@@ -120,8 +131,6 @@ def _middle(path: Path, seconds: float) -> "Audio":
 def _held_out(data: Path, limit: int | None) -> "list[Utterance]":
     from wavegen.training.data import read_metadata, split_by_text
 
-    if limit is not None and limit < 1:
-        raise InputError(f"--limit: must be at least 1, not {limit}")
     utterances = split_by_text(read_metadata(data))["test"][:limit]
     if not utterances:
         raise InputError(f"{data}: none of its texts falls into the held-out part")

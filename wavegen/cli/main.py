@@ -1,9 +1,12 @@
 """The program ``wavegen``: the table of commands, the global options, and how errors leave."""
 
 import os
+import signal
 import sys
 import traceback
 import warnings
+from contextlib import suppress
+from types import FrameType
 from typing import Annotated
 
 import typer
@@ -56,8 +59,18 @@ def wavegen(
         print(context.get_help(), end="")
 
 
+class _Terminated(KeyboardInterrupt):
+    """A signal to end came from elsewhere: as after ctrl-C, what was begun is cleared away."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command line and return its exit status; never raises."""
+    """Run the command line and return its exit status; never raises. Without arguments, it is the program itself."""
+    is_program = arguments is None
+    if is_program:
+        _prepare_process()
     report = Report()
     command = typer.main.get_command(app)
     try:
@@ -67,14 +80,34 @@ def main(arguments: list[str] | None = None) -> int:
             warnings.showwarning = lambda message, *_: report.say(f"warning: {message}")
             with command.make_context("wavegen", arguments, obj=report) as context:
                 command.invoke(context)
-        sys.stdout.flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except Exit as end:
         return end.exit_code
     except BaseException as error:
+        if is_program:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second ctrl-C must not disturb the way out
         if report.debug:
             traceback.print_exception(error)
         return _leave(error)
     return 0
+
+
+def _prepare_process() -> None:
+    """Fill in the streams that the caller closed, and let signals to end clear away what is half done."""
+    # Python has None in their place: print would then turn to stdout, and reading fail in many ways.
+    if sys.stdin is None:
+        sys.stdin = open(os.devnull, encoding="utf-8")  # noqa: SIM115 - open until the process ends
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+    for name in ("SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) is signal.SIG_DFL:  # nohup has it ignored
+            signal.signal(number, _terminate)
+
+
+def _terminate(number: int, _: FrameType | None) -> None:
+    raise _Terminated(number)
 
 
 def _globals_first(arguments: list[str]) -> list[str]:
@@ -87,6 +120,10 @@ def _globals_first(arguments: list[str]) -> list[str]:
 def _leave(error: BaseException) -> int:
     """Say what went wrong in one line and return the exit status that goes with it."""
     match error:
+        case _Terminated():
+            return 128 + error.number
+        case SystemExit():  # rich's answer to a reader of the help that has gone
+            return BROKEN_PIPE
         case KeyboardInterrupt() | Abort():
             return _say("interrupted", INTERRUPTED)
         case _ if isinstance(error, BrokenPipeError) or isinstance(error.__cause__, BrokenPipeError):
@@ -105,5 +142,6 @@ def _leave(error: BaseException) -> int:
 
 
 def _say(message: str, status: int) -> int:
-    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    with suppress(OSError):  # nobody can be told where stderr is closed or full
+        print(f"error: {' '.join(message.split())}", file=sys.stderr)
     return status

@@ -1,5 +1,7 @@
 """Options that more than one command takes."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -27,9 +29,18 @@ def subtype(bit_depth: str | None) -> str | None:
     return BIT_DEPTHS[bit_depth]
 
 
-def make_folder(folder: Path) -> None:
-    """Make a folder for output, with its parents, unless it is there."""
+@contextmanager
+def output_folder(folder: Path) -> Iterator[None]:
+    """Make a folder for output, with its parents, unless it is there; what stays empty by an error goes again."""
     try:
+        made = [place for place in (folder, *folder.parents) if not place.exists()]
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"{folder}: cannot be made: {error.strerror or error}") from None
+    try:
+        yield
+    except BaseException:
+        with suppress(OSError):  # one that is not empty stays
+            for place in made:
+                place.rmdir()
+        raise

@@ -37,4 +37,5 @@ def render(
         values, spec=given or stated, convert=given is not None, vocoder=vocoder, device=device, name=str(mel)
     )
     write(output, audio, subtype=subtype)
-    report.say(f"{output}: {audio.samples.shape[1] / audio.sample_rate:.2f} s at {audio.sample_rate} Hz")
+    where = "standard output" if str(output) == "-" else output
+    report.say(f"{where}: {audio.samples.shape[1] / audio.sample_rate:.2f} s at {audio.sample_rate} Hz")

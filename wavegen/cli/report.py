@@ -3,7 +3,7 @@
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 
@@ -17,7 +17,8 @@ class Report:
 
     def say(self, message: str) -> None:
         if not self.quiet:
-            print(message, file=sys.stderr, flush=True)
+            with suppress(OSError):  # a stderr that is closed or full does not stop the work
+                print(message, file=sys.stderr, flush=True)
 
     def elapsed(self) -> float:
         """Seconds since the command line began."""

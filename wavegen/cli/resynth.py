@@ -1,6 +1,7 @@
 """``wavegen resynth``: copy-synthesis of audio files."""
 
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
@@ -34,11 +35,15 @@ def resynth(
     subtype = options.subtype(bit_depth)
     if plot is not None and (len(sources) > 1 or str(output) == "-"):
         raise InputError("--plot draws one copy that goes to a file; leave it out here")
-    targets = _targets(sources, output)
+    into_folder = len(sources) > 1 or output.is_dir()
+    targets = _targets(sources, output) if into_folder else [output]
 
     from wavegen import pipelines
+    from wavegen.audio import io, plots
 
-    with report.progress() as step:
+    if plot is not None:
+        plots.require_sheet(plot)
+    with options.output_folder(output) if into_folder else nullcontext(), report.progress() as step:
         for number, (source, target) in enumerate(zip(sources, targets, strict=True), 1):
             start = time.perf_counter()
             seconds = pipelines.resynth_file(source, target, vocoder=vocoder, device=device, subtype=subtype)
@@ -47,21 +52,16 @@ def resynth(
             report.say(f"{where}: {seconds:.2f} s copied in {busy:.2f} s (real-time factor {busy / seconds:.3f})")
             step(number, len(sources), source.name)
     if plot is not None:
-        from wavegen.audio import io, plots
-
         plots.sheet(io.read(targets[0]), plot, title=targets[0].name)
         report.say(f"{plot}: drawn")
 
 
 def _targets(sources: list[Path], output: Path) -> list[Path]:
-    """Where each source goes: ``output`` itself, or into it under its name if it is a folder or they are many."""
-    if len(sources) == 1 and not output.is_dir():
-        return [output]
-    if len(sources) > 1 and str(output) == "-":
+    """Where each source goes in the folder ``output``."""
+    if str(output) == "-":
         raise InputError("standard output takes one file; give a folder as --output")
     names = [source.name for source in sources]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise InputError(f"{twice[0]}: several inputs have this name and would overwrite each other in {output}")
-    options.make_folder(output)
     return [output / ("stdin.wav" if name == "-" else name) for name in names]

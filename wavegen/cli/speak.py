@@ -115,9 +115,8 @@ def _write_lines(
         raise InputError("text: is empty")
     # All lines are checked before the first is written.
     streams = [_line(stream, number, line) for number, line in lines]
-    options.make_folder(folder)
     width = max(3, len(str(len(streams))))
-    with report.progress() as step:
+    with options.output_folder(folder), report.progress() as step:
         for number, sentences in enumerate(streams, 1):
             target = folder / f"{number:0{width}}.wav"
             _write(sentences, target, subtype, report)

@@ -46,7 +46,7 @@ class Transformer(nn.Module):
             ConvNeXtBlock(channels, hidden, kernel, scale=1.0 / layers, dropout=dropout) for _ in range(layers)
         )
         self.norm = nn.LayerNorm(channels)
-        # One head in each group looks everywhere; the others prefer what is near.
+        # From a head that sees its neighbours, a nat lost every two positions, to one that sees far: one every 64.
         slopes = 2.0 ** -torch.linspace(1.0, 6.0, heads)
         self.register_buffer("slopes", slopes, persistent=False)
 

@@ -6,7 +6,7 @@ A folder holds ``metadata.csv`` with lines ``id|text`` (or ``id|raw text|normali
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,7 +36,7 @@ def read_metadata(folder: Path) -> list[Utterance]:
     """The utterances of a folder in LJSpeech layout, in its order. InputError names the line that does not fit."""
     source = Path(folder) / "metadata.csv"
     try:
-        lines = source.read_text(encoding="utf-8-sig").splitlines()
+        lines = source.read_text(encoding="utf-8-sig").split("\n")  # splitlines would break texts at U+2028 and others
     except OSError as error:
         raise InputError(f"{source}: {error.strerror or error} (expected a folder in LJSpeech layout)") from None
     except UnicodeDecodeError:
@@ -142,6 +142,8 @@ def cached_waveforms(
         pieces = []
         for done, utterance in enumerate(utterances):
             audio = read(utterance.path)
+            if not audio.samples.size:
+                raise InputError(f"{utterance.path}: no samples")
             x = prepare_waveform(audio.samples, audio.sample_rate, sample_rate)
             pieces.append(np.clip(np.round(x * 32768.0), -32768, 32767).astype(np.int16))
             if progress is not None:
@@ -165,6 +167,19 @@ def seed_of(*values: int) -> int:
 def epoch_order(count: int, epoch: int, seed: int) -> NDArray[np.int64]:
     """The order of items in an epoch: a function of the seed alone, so a resumed run sees what the whole would."""
     return np.random.default_rng([seed, epoch]).permutation(count)
+
+
+def require_batch(batch: int) -> None:
+    """Raise InputError unless a batch has a positive size."""
+    if batch < 1:
+        raise InputError(f"task.batch must be positive, not {batch}")
+
+
+def share(items: Sequence[int], rank: int, world: int) -> list[int]:
+    """One process's part of a batch. InputError unless all get equally many, without which gradients weigh unevenly."""
+    if len(items) % world:
+        raise InputError(f"task.batch: {len(items)} utterances cannot be shared evenly by {world} processes")
+    return list(items[rank::world])
 
 
 def batch_indices(count: int, step: int, batch: int, seed: int) -> list[int]:

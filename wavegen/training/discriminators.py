@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import weight_norm
 
+from wavegen.errors import InputError
+
 Judgement = tuple[Tensor, list[Tensor]]
 
 
@@ -23,6 +25,14 @@ class DiscriminatorConfig:
     resolutions: tuple[int, ...] = (512, 1024, 2048)
     period_channels: int = 512
     resolution_channels: int = 64
+
+    def __post_init__(self) -> None:
+        if not (self.periods or self.resolutions):
+            raise InputError("task.discriminators: give periods, resolutions or both")
+        if min(self.periods, default=1) < 1 or min(self.resolutions, default=4) < 4:
+            raise InputError("task.discriminators: periods must be positive, resolutions 4 or more")
+        if self.period_channels < 16 or self.resolution_channels < 1:
+            raise InputError("task.discriminators: period_channels must be 16 or more, resolution_channels 1 or more")
 
 
 def _convolution(*arguments: Any, **keywords: Any) -> nn.Module:

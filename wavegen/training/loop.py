@@ -2,19 +2,23 @@
 
 A :class:`Task` says what is trained and how a step's losses come about; :class:`Trainer` does the rest. Every step's
 data and random numbers are functions of the seed and the step's number, so that a resumed run repeats the
-uninterrupted one.
+uninterrupted one: to the bit on a CPU where ``steps`` bound it; ``minutes`` make the learning rate follow the clock.
 """
 
 import copy
 import math
 import os
+import signal
+import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -62,16 +66,17 @@ class LoopConfig:
     threads: int | None = None
 
     def __post_init__(self) -> None:
-        if self.steps is not None and self.steps < 1:
-            raise InputError(f"loop.steps must be positive, not {self.steps}")
-        if self.minutes is not None and self.minutes <= 0:
-            raise InputError(f"loop.minutes must be positive, not {self.minutes}")
+        for name in ("steps", "minutes", "learning_rate", "clip", "log_steps", "threads"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise InputError(f"loop.{name} must be positive, not {value}")
+        for name in ("warmup_steps", "final_fraction", "weight_decay", "seed"):
+            if not getattr(self, name) >= 0:
+                raise InputError(f"loop.{name} must not be negative: {getattr(self, name)}")
         if len(self.betas) != 2 or not all(0 <= b < 1 for b in self.betas):
             raise InputError(f"loop.betas must be two values in [0, 1), not {self.betas}")
         if not 0 <= self.ema < 1:
             raise InputError(f"loop.ema must lie in [0, 1), not {self.ema}")
-        if self.learning_rate <= 0:
-            raise InputError(f"loop.learning_rate must be positive, not {self.learning_rate}")
 
 
 @dataclass
@@ -132,11 +137,9 @@ class Trainer:
         self.card = dict(card or {})
         self.description = description or {}
         self.rank, self.world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
-        self.device = torch.device(device)
+        self.device = usable_device(device)
         if self.world > 1:
             _join_group(self.device)
-            if self.device.type == "cuda":
-                self.device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
         if config.threads is not None:
             torch.set_num_threads(config.threads)
         for module in task.modules.values():
@@ -154,7 +157,8 @@ class Trainer:
         self.ema = copy.deepcopy(task.model).eval().requires_grad_(False)
         self.steps_done = 0
         self.elapsed = 0.0
-        self.bad_steps = 0
+        self.bad_steps = 0  # in a row, up to now
+        self.left_out = ""  # the module that this step has left out
         self.progress = 0.0
         if init is not None:
             self._warm_start(init)
@@ -178,26 +182,37 @@ class Trainer:
     def update(self, name: str, loss: Tensor) -> float:
         """One optimiser step of a module: backward, NaN guard, clipping. The gradient norm comes back.
 
-        A step whose loss or gradient is not finite is left out; too many in a row end the run.
+        Where a loss or gradient is not finite, in any process, the module keeps its weights; too many such steps in a
+        row end the run.
         """
         optimiser = self.optimisers[name]
         optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         parameters = [p for p in self.task.modules[name].parameters() if p.grad is not None]
         norm = float(nn.utils.clip_grad_norm_(parameters, self.config.clip))
-        if not (math.isfinite(norm) and math.isfinite(float(loss.detach()))):
-            self.bad_steps += 1
-            if self.bad_steps > MAX_BAD_STEPS:
-                raise WavegenError(
-                    f"training diverged: {name}'s loss or gradient was not finite {self.bad_steps} times in a row "
-                    f"at step {self.steps_done}; lower loop.learning_rate"
-                )
+        if not self._everywhere(math.isfinite(norm) and math.isfinite(float(loss.detach()))):
+            self.left_out = name
             return norm
-        self.bad_steps = 0
         for group in optimiser.param_groups:
             group["lr"] = self._learning_rate() * self.task.learning_rates.get(name, 1.0)
         optimiser.step()
         return norm
+
+    def _everywhere(self, condition: bool) -> bool:
+        """Whether it holds in all processes: gradients are shared, losses are not, and all must decide alike."""
+        if self.world == 1:
+            return condition
+        failures = torch.tensor(0.0 if condition else 1.0, device=self.device)
+        torch.distributed.all_reduce(failures)
+        return float(failures) == 0.0
+
+    def _count_bad_steps(self) -> None:
+        self.bad_steps = self.bad_steps + 1 if self.left_out else 0
+        if self.bad_steps > MAX_BAD_STEPS:
+            raise WavegenError(
+                f"training diverged: {self.left_out}'s loss or gradient was not finite {self.bad_steps} times in a row "
+                f"at step {self.steps_done}; lower loop.learning_rate"
+            )
 
     def _learning_rate(self) -> float:
         c = self.config
@@ -222,18 +237,14 @@ class Trainer:
         return self.elapsed / (60 * c.minutes)
 
     def run(self) -> None:
-        """Train to the end, then export. Ctrl-C keeps what was learned since the last checkpoint."""
+        """Train to the end, then export. Ctrl-C ends the run after the step at hand, with a checkpoint."""
         self.output.mkdir(parents=True, exist_ok=True)
         logs = _Logs(self) if self.rank == 0 else None
         last_save = last_validation = time.monotonic()
         try:
             for batch in self._batches():
-                began = time.monotonic()
-                torch.manual_seed(seed_of(self.config.seed, self.steps_done, self.rank))
-                losses = self.task.step(self, _to(batch, self.device))
-                self._average()
-                self.steps_done += 1
-                self.elapsed += time.monotonic() - began
+                with _interrupt_held():  # half a step must not be saved
+                    losses = self._step(batch)
                 self.progress = self._synchronised(self._position())
                 if logs is not None:
                     logs.step(losses)
@@ -258,6 +269,17 @@ class Trainer:
                 logs.close()
             if self.world > 1:
                 torch.distributed.destroy_process_group()
+
+    def _step(self, batch: Batch) -> dict[str, Tensor]:
+        began = time.monotonic()
+        torch.manual_seed(seed_of(self.config.seed, self.steps_done, self.rank))
+        self.left_out = ""
+        losses = self.task.step(self, _to(batch, self.device))
+        self._count_bad_steps()
+        self._average()
+        self.steps_done += 1
+        self.elapsed += time.monotonic() - began
+        return losses
 
     def _batches(self) -> Iterator[Batch]:
         """Batches until the run's end, the next one prepared while the present one is used."""
@@ -293,8 +315,12 @@ class Trainer:
             "ema": self.ema.state_dict(),
             "description": self.description,
         }
-        with atomic(self.output / STATE) as temporary:
-            torch.save(state, temporary)
+        path = self.output / STATE
+        with atomic(path) as temporary:
+            try:
+                torch.save(state, temporary)
+            except RuntimeError as error:  # torch's writer says so of a full disk
+                raise CheckpointError(f"{path}: could not be written ({str(error).splitlines()[0]})") from None
         card = {**self.card, "steps": self.steps_done, "minutes": round(self.elapsed / 60, 1)}
         checkpoints.save(self.output / MODEL, self.ema, card=card)
 
@@ -309,24 +335,28 @@ class Trainer:
             raise CheckpointError(f"{path}: damaged, or not a training checkpoint ({type(error).__name__})") from None
         return dict(state)
 
-    def _restore(self, state: dict[str, Any], path: Path, optimisers: bool = True) -> None:
+    def _restore(self, state: dict[str, Any], path: Path) -> None:
         try:
             for name, module in self.task.modules.items():
                 if name in state["modules"]:
                     module.load_state_dict(state["modules"][name])
-                    if optimisers:
-                        self.optimisers[name].load_state_dict(state["optimisers"][name])
+                    self._restore_optimiser(self.optimisers[name], state["optimisers"][name])
             self.ema.load_state_dict(state["ema"])
         except (RuntimeError, ValueError, KeyError) as error:
-            reason = str(error).splitlines()[0]
-            raise CheckpointError(f"{path}: does not fit this configuration ({reason})") from None
+            raise _misfit(path, error) from None
+
+    def _restore_optimiser(self, optimiser: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+        """The moments of an earlier run, under the settings of this one."""
+        optimiser.load_state_dict(state)
+        for group in optimiser.param_groups:
+            group["betas"] = (self.config.betas[0], self.config.betas[1])
+            group["weight_decay"] = self.config.weight_decay
 
     def _resume(self) -> None:
         path = self.output / STATE
         state = self._read_state(path)
-        if state["description"] != self.description:
-            old, new = state["description"], self.description
-            keys = sorted(k for k in set(old) | set(new) if old.get(k) != new.get(k))
+        keys = sorted(k for k, old in state["description"].items() if old != self.description.get(k))
+        if keys:
             raise InputError(f"{path}: that run had another configuration ({', '.join(keys)}); use it, or start anew")
         self._restore(state, path)
         self.steps_done, self.elapsed = state["steps_done"], state["elapsed"]
@@ -344,7 +374,7 @@ class Trainer:
             self.task.model.load_state_dict(model.state_dict())
             self.ema.load_state_dict(model.state_dict())
         except RuntimeError as error:
-            raise CheckpointError(f"{path}: does not fit this configuration ({str(error).splitlines()[0]})") from None
+            raise _misfit(path, error) from None
 
 
 class _Logs:
@@ -370,7 +400,6 @@ class _Logs:
             disable=not self.console.is_terminal,
         )
         self.line = self.bar.add_task("", total=1.0, step=trainer.steps_done, losses="")
-        self.bar.start()
         self.writer: Any = None
         if trainer.config.tensorboard:
             try:
@@ -381,6 +410,7 @@ class _Logs:
                 ) from None
             summary_writer: Any = SummaryWriter  # typed or not, by its version
             self.writer = summary_writer(str(trainer.output / "logs"))
+        self.bar.start()
 
     def step(self, losses: dict[str, Tensor]) -> None:
         t = self.trainer
@@ -426,6 +456,50 @@ def _to(batch: Batch, device: torch.device) -> Batch:
     return {k: v.to(device, non_blocking=True) if isinstance(v, Tensor) else v for k, v in batch.items()}
 
 
+@contextmanager
+def _interrupt_held() -> Iterator[None]:
+    """Ctrl-C takes effect when the block ends; a second one at once. Only a main thread is ever interrupted."""
+    before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(before):
+        yield
+        return
+    held: list[int] = []
+
+    def hold(number: int, frame: FrameType | None) -> None:
+        if held:
+            raise KeyboardInterrupt
+        held.append(number)
+
+    signal.signal(signal.SIGINT, hold)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if held:
+        signal.raise_signal(signal.SIGINT)
+
+
+def _misfit(path: Path, error: Exception) -> CheckpointError:
+    lines = str(error).splitlines()  # torch's first line names the class alone
+    reason = lines[min(1, len(lines) - 1)].strip()
+    return CheckpointError(f"{path}: does not fit this configuration ({reason})")
+
+
+def usable_device(name: str) -> torch.device:
+    """The device of that name; under torchrun "cuda" is the process's own GPU. InputError if it cannot be used."""
+    try:
+        device = torch.device(name)
+        if device.type == "cuda" and "LOCAL_RANK" in os.environ:
+            device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+            torch.cuda.set_device(device)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise InputError(f"device {name!r} cannot be used: {str(error).splitlines()[0]}") from None
+    return device
+
+
 def _join_group(device: torch.device) -> None:
     if not torch.distributed.is_initialized():
-        torch.distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        backend = "nccl" if device.type == "cuda" else "gloo"
+        # The others wait while the first validates, which takes longer than nccl's ten minutes on much material.
+        torch.distributed.init_process_group(backend, timeout=timedelta(hours=2))

@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,8 +13,8 @@ import torch
 from wavegen.audio.features import CONVENTIONS, FeatureSpec
 from wavegen.errors import InputError
 from wavegen.training.config import build, override, read_yaml
-from wavegen.training.data import read_metadata, split_by_text
-from wavegen.training.loop import LoopConfig, Task, Trainer
+from wavegen.training.data import Utterance, cache_key, read_metadata, split_by_text
+from wavegen.training.loop import LoopConfig, Task, Trainer, usable_device
 
 TASKS = {
     "vocoder": ("wavegen.training.tasks.vocoder", "VocoderTask"),
@@ -59,9 +60,14 @@ def train(
     values = read_yaml(config_path)
     override(values, overrides or [])
     if minutes is not None:
-        loop = values.setdefault("loop", {})
-        loop["minutes"], loop["steps"] = minutes, None
+        override(values, [f"loop.minutes={minutes}", "loop.steps=null"])
     config = build(RunConfig, values, config_path.name)
+    try:
+        json.dumps(config.card)
+    except (TypeError, ValueError) as error:  # YAML knows dates, for one
+        raise InputError(f"{config_path.name}.card: must hold plain texts and numbers ({error})") from None
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    usable_device(device)  # before hours of preparation
     if config.kind not in TASKS:
         raise InputError(f"{config_path.name}.kind: must be one of {', '.join(TASKS)}, not {config.kind!r}")
     spec = read_spec(config.features, f"{config_path.name}.features")
@@ -80,17 +86,23 @@ def train(
         "task": str(dataclasses.asdict(task_config)),
         "features": str(spec.to_dict()),
         "loop": str(_schedule(config.loop)),
+        "data": _digest(parts["train"]),
     }
     Trainer(
         task,
         config.loop,
         output,
         card=config.card,
-        device=device or ("cuda" if torch.cuda.is_available() else "cpu"),
+        device=device,
         resume=resume,
         init=None if resume else config.init,
         description=description,
     ).run()
+
+
+def _digest(utterances: list[Utterance]) -> str:
+    """Changes with what batches are drawn from, wherever it lies."""
+    return cache_key([(u.id, u.text, u.path.stat().st_size) for u in utterances])
 
 
 def _schedule(loop: LoopConfig) -> dict[str, Any]:

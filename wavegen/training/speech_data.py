@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -11,11 +12,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from wavegen import text
+from wavegen import checkpoints, text
+from wavegen.acoustic.aligner import Aligner
 from wavegen.acoustic.tokens import token_ids
 from wavegen.audio.features import FeatureSpec, MelSpectrogram
 from wavegen.audio.io import atomic
 from wavegen.audio.pitch import pitch
+from wavegen.errors import InputError
 from wavegen.training.data import LEVEL_DB, MARGIN_SECONDS, PEAK, Utterance, cache_key, cached_waveforms
 
 
@@ -51,7 +54,11 @@ class SpeechSet:
 def speech_set(
     utterances: list[Utterance], spec: FeatureSpec, cache: Path, progress: Callable[[int, int], None] | None = None
 ) -> SpeechSet:
-    """The set of some utterances; mel and pitch are computed once and kept in ``cache``."""
+    """The set of some utterances; mel and pitch are computed once and kept in ``cache``.
+
+    InputError names the utterance whose text has no phonemes or more of them than its recording has frames.
+    """
+    tokens = [torch.tensor(token_ids(_phonemes(u))) for u in utterances]
     waves = cached_waveforms(utterances, spec.sample_rate, cache)
     stats = [(u.id, u.path.stat().st_size, u.path.stat().st_mtime_ns) for u in utterances]
     key = cache_key("speech-1", spec.to_dict(), LEVEL_DB, PEAK, MARGIN_SECONDS, stats)
@@ -61,7 +68,10 @@ def speech_set(
         mels, pitches = [], []
         for i in range(len(waves)):
             wave = waves.waveform(i)
-            mel = extractor(torch.from_numpy(wave)).T.numpy().astype(np.float16)
+            try:
+                mel = extractor(torch.from_numpy(wave)).T.numpy().astype(np.float16)
+            except InputError as error:
+                raise InputError(f"{utterances[i].path}: {error}") from None
             f0 = np.zeros(len(mel), np.float32)
             found = pitch(wave, spec.sample_rate, spec.hop).f0[: len(mel)]
             f0[: len(found)] = found
@@ -77,20 +87,29 @@ def speech_set(
         for name, array in arrays.items():
             with atomic(paths[name]) as temporary, open(temporary, "wb") as file:
                 np.save(file, array)
-    tokens = [torch.tensor(token_ids(_phonemes(u))) for u in utterances]
+    starts = np.load(paths["starts"])
+    for utterance, symbols, frames in zip(utterances, tokens, np.diff(starts), strict=True):
+        if len(symbols) > frames:
+            raise InputError(
+                f"{utterance.path}: {len(symbols)} symbols cannot be aligned to {frames} frames; does its text belong?"
+            )
     return SpeechSet(
         [u.id for u in utterances],
         tokens,
         np.load(paths["mel"], mmap_mode="r"),
         np.load(paths["pitch"], mmap_mode="r"),
-        np.load(paths["starts"]),
+        starts,
     )
 
 
 def _phonemes(utterance: Utterance) -> tuple[str, ...]:
     """A transcript's phonemes; the sentences of a longer one follow each other."""
     symbols: list[str] = []
-    for part in text.analyse(utterance.text):
+    try:
+        parts = text.analyse(utterance.text)
+    except InputError as error:
+        raise InputError(f"{utterance.path}: {error}") from None
+    for part in parts:
         if isinstance(part, text.Utterance):
             symbols += [" ", *part.phonemes] if symbols else part.phonemes
     return tuple(symbols)
@@ -130,18 +149,14 @@ def token_means(
     return np.asarray(np.divide(total, number, out=np.zeros(len(ends)), where=number > 0), np.float32)
 
 
-def cached_durations(data: SpeechSet, aligner: Path, cache: Path) -> list[NDArray[np.int64]]:
-    """Frames of every token of every item, by a trained aligner; kept in ``cache``."""
-    from typing import cast
-
-    from wavegen import checkpoints
-    from wavegen.acoustic.aligner import Aligner
-
+def cached_durations(data: SpeechSet, spec: FeatureSpec, aligner: Path, cache: Path) -> list[NDArray[np.int64]]:
+    """Frames of every token of every item, by a trained aligner of the same spec; kept in ``cache``."""
     tokens = [t.tolist() for t in data.tokens]
     key = cache_key("durations-1", data.ids, tokens, data.starts.tolist(), aligner.stat().st_mtime_ns, str(aligner))
     path = cache / f"durations-{key}.json"
     if not path.is_file():
         model = cast(Aligner, checkpoints.load(aligner, role="aligner"))
+        model.spec.require(spec, str(aligner))
         found = [model.durations(data.tokens[i], data.mel(i)).tolist() for i in range(len(data))]
         with atomic(path) as temporary:
             temporary.write_text(json.dumps(found))

@@ -36,8 +36,10 @@ class Vocoder(nn.Module):
         """Chunks of mel (batch, bands, any number of frames) → chunks of waveform whose concatenation is the whole's.
 
         Samples are given out ``context`` frames behind what came in, ``block`` frames at a time, so memory is
-        bounded. The context is computed anew for each block: short blocks cost more.
+        bounded. The context is computed anew for each block: short blocks cost more. InputError for a block below 1.
         """
+        if block < 1:
+            raise InputError(f"block must be at least one frame, not {block}")
         buffer: Tensor | None = None
         left = 0  # frames at the start of the buffer that have been given out already
         for chunk in chunks:

@@ -21,6 +21,8 @@ class GriffinLim(Vocoder):
         super().__init__()
         if iterations < 1:
             raise InputError(f"GriffinLim: iterations must be at least 1, not {iterations}")
+        if spec.hop >= spec.window:
+            raise InputError(f"GriffinLim needs overlapping frames, not hop {spec.hop} and window {spec.window}")
         self.spec = spec
         self.context = 32
         self.iterations = iterations

@@ -9,8 +9,7 @@ from torch import Tensor, nn
 
 from wavegen.acoustic.aligner import Aligner, AlignerConfig, forward_sum_loss
 from wavegen.audio.features import FeatureSpec
-from wavegen.errors import InputError
-from wavegen.training.data import Utterance
+from wavegen.training.data import Utterance, require_batch, share
 from wavegen.training.loop import Batch, Task, Trainer, Validation
 from wavegen.training.speech_data import SpeechSet, bucketed_batch, pad_stack, speech_set
 
@@ -21,6 +20,9 @@ class AlignerTaskConfig:
 
     model: AlignerConfig = field(default_factory=AlignerConfig)
     batch: int = 16
+
+    def __post_init__(self) -> None:
+        require_batch(self.batch)
 
 
 class AlignerTask(Task):
@@ -46,10 +48,8 @@ class AlignerTask(Task):
         self.learning_rates = {}
 
     def batch(self, step: int, rank: int, world: int) -> Batch:
-        if self.config.batch % world:
-            raise InputError(f"task.batch {self.config.batch} is not a multiple of the {world} processes")
         items = bucketed_batch(self.train_set.frame_counts, step, self.config.batch, self.seed)
-        return self._collate(self.train_set, items[rank::world])
+        return self._collate(self.train_set, share(items, rank, world))
 
     @staticmethod
     def _collate(data: SpeechSet, items: list[int]) -> Batch:

@@ -13,7 +13,7 @@ from wavegen.acoustic.speech import SpeechOutput, SpeechTransformer, SpeechTrans
 from wavegen.audio.features import FeatureSpec
 from wavegen.audio.io import atomic
 from wavegen.errors import InputError
-from wavegen.training.data import Utterance
+from wavegen.training.data import Utterance, require_batch, share
 from wavegen.training.loop import Batch, Task, Trainer, Validation
 from wavegen.training.speech_data import (
     SpeechSet,
@@ -40,6 +40,9 @@ class SpeechTaskConfig:
     pitch_weight: float = 0.1
     energy_weight: float = 0.1
     predict: bool = True
+
+    def __post_init__(self) -> None:
+        require_batch(self.batch)
 
 
 @dataclass(frozen=True)
@@ -80,7 +83,7 @@ class SpeechTask(Task):
         self.learning_rates = {}
 
     def _prosody(self, data: SpeechSet, cache: Path, fit: bool) -> Prosody:
-        durations = cached_durations(data, self.config.aligner, cache)
+        durations = cached_durations(data, self.spec, self.config.aligner, cache)
         pitch, energy = [], []
         for i, d in enumerate(durations):
             f0 = data.f0(i)
@@ -103,10 +106,8 @@ class SpeechTask(Task):
         return Prosody(durations, pitch, energy)
 
     def batch(self, step: int, rank: int, world: int) -> Batch:
-        if self.config.batch % world:
-            raise InputError(f"task.batch {self.config.batch} is not a multiple of the {world} processes")
         items = bucketed_batch(self.train_set.frame_counts, step, self.config.batch, self.seed)
-        return _collate(self.train_set, self.train_prosody, items[rank::world])
+        return _collate(self.train_set, self.train_prosody, share(items, rank, world))
 
     def step(self, trainer: Trainer, batch: Batch) -> dict[str, Tensor]:
         c = self.config
@@ -121,6 +122,7 @@ class SpeechTask(Task):
         trainer.update("model", total)
         with torch.no_grad():
             missed = torch.stack([losses["duration"], losses["pitch"]]).sqrt()
+            missed = torch.where(torch.isfinite(missed), missed, self.model.residual)  # a step may be left out
             self.model.residual.lerp_(missed, 0.01 if trainer.steps_done else 1.0)
         return {name: loss.detach() for name, loss in losses.items()}
 
@@ -144,14 +146,14 @@ class SpeechTask(Task):
     def finish(self, model: nn.Module, output: Path) -> None:
         if not self.config.predict:
             return
-        folder = output / "predicted"
-        folder.mkdir(exist_ok=True)
         device = next(model.parameters()).device
         for data, prosody in ((self.train_set, self.train_prosody), (self.validation_set, self.validation_prosody)):
             for i, name in enumerate(data.ids):
                 batch = {k: v.to(device) for k, v in _collate(data, prosody, [i]).items()}
                 mel = model(*(batch[key] for key in INPUTS)).mel[0].cpu().numpy().astype(np.float16)
-                with atomic(folder / f"{name}.npy") as temporary, open(temporary, "wb") as file:
+                path = output / "predicted" / f"{name}.npy"
+                path.parent.mkdir(parents=True, exist_ok=True)  # a name may hold folders
+                with atomic(path) as temporary, open(temporary, "wb") as file:
                     np.save(file, mel)
 
 

@@ -4,12 +4,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from wavegen.audio.features import FeatureSpec, MelSpectrogram
 from wavegen.errors import InputError
-from wavegen.training.data import Utterance, batch_indices, cached_waveforms, seed_of
+from wavegen.training.data import Utterance, batch_indices, cached_waveforms, require_batch, seed_of, share
 from wavegen.training.discriminators import DiscriminatorConfig, Discriminators
 from wavegen.training.loop import Batch, Task, Trainer, Validation
 from wavegen.training.losses import (
@@ -44,6 +45,15 @@ class VocoderTaskConfig:
     predicted_mels: Path | None = None
     predicted_share: float = 0.5
 
+    def __post_init__(self) -> None:
+        require_batch(self.batch)
+        if self.frames < 1:
+            raise InputError(f"task.frames must be positive, not {self.frames}")
+        if not self.stft_sizes or min(self.stft_sizes) < 4:
+            raise InputError(f"task.stft_sizes must be FFT sizes of 4 or more, not {self.stft_sizes}")
+        if len(self.gain_db) != 2:
+            raise InputError(f"task.gain_db must be two values, not {self.gain_db}")
+
 
 class VocoderTask(Task):
     """Segments of recordings, or of mels predicted for them by an acoustic model, back to the recordings' waveforms."""
@@ -63,6 +73,9 @@ class VocoderTask(Task):
         self.learning_rates = {}
         self.adversarial = config.adversarial_from < 1.0
         if self.adversarial:
+            longest = max(config.discriminators.resolutions, default=0)
+            if config.frames * spec.hop <= longest // 2:
+                raise InputError(f"task.frames: {config.frames} frames are too short for a resolution of {longest}")
             self.modules["discriminators"] = Discriminators(config.discriminators)
             self.learning_rates["discriminators"] = config.discriminator_rate
         self.train_set = cached_waveforms(parts["train"], spec.sample_rate, cache, progress)
@@ -71,39 +84,47 @@ class VocoderTask(Task):
         self.stft_loss = MultiResolutionSTFTLoss(config.stft_sizes)
         self.mel_loss = MelLoss(spec)
         self.predicted = (
-            None if config.predicted_mels is None else PredictedMels(config.predicted_mels, self.train_set.ids)
+            None
+            if config.predicted_mels is None
+            else PredictedMels(config.predicted_mels, self.train_set.ids, spec.bands)
         )
-        need = self._span()
-        self.usable = [i for i in range(len(self.train_set)) if self.train_set.length(i) > need]
+        need = self._first() * spec.hop + config.frames * spec.hop + spec.pad
+        self.usable = [i for i in range(len(self.train_set)) if self.train_set.length(i) >= need]
         if not self.usable:
             raise InputError(f"no training utterance is longer than a segment of {config.frames} frames")
+        self.judged = [i for i in range(len(self.validation_set)) if self.validation_set.length(i) >= spec.n_fft]
+        if not self.judged:
+            raise InputError(f"no validation utterance is longer than {spec.n_fft} samples")
 
     def _span(self) -> int:
         """Samples a segment's mel is computed from: the segment and the padding's worth of neighbours."""
         return self.config.frames * self.spec.hop + 2 * self.spec.pad
 
+    def _first(self) -> int:
+        """The first frame that has the padding's worth of samples before it."""
+        return -(-self.spec.pad // self.spec.hop)
+
     def batch(self, step: int, rank: int, world: int) -> Batch:
         c, spec = self.config, self.spec
-        if c.batch % world:
-            raise InputError(f"task.batch {c.batch} is not a multiple of the {world} processes")
         items = batch_indices(len(self.usable), step, c.batch, self.seed)
         generator = torch.Generator().manual_seed(seed_of(self.seed, step, 7))
         draws = torch.rand(c.batch, 3, generator=generator)
         waves, mels, use = [], [], []
-        for k in range(rank, c.batch, world):
+        for k in share(range(c.batch), rank, world):
             index = self.usable[items[k]]
             frames_total = self.train_set.length(index) // spec.hop
-            first = -(-spec.pad // spec.hop)
+            first = self._first()
             last = frames_total - c.frames - first
             frame = first + int(float(draws[k, 0]) * max(1, last - first))
             wave = self.train_set.waveform(index, frame * spec.hop - spec.pad, self._span())
-            wave = wave * 10 ** ((c.gain_db[0] + (c.gain_db[1] - c.gain_db[0]) * float(draws[k, 1])) / 20)
-            peak = float(abs(wave).max())
-            waves.append(torch.from_numpy(wave / max(peak, 1.0)))
             mel = None
             if self.predicted is not None and float(draws[k, 2]) < c.predicted_share:
                 mel = self.predicted.segment(index, frame, c.frames)
-                waves[-1] = torch.from_numpy(self.train_set.waveform(index, frame * spec.hop - spec.pad, self._span()))
+            if mel is None:
+                gain_db = c.gain_db[0] + (c.gain_db[1] - c.gain_db[0]) * float(draws[k, 1])
+                wave = wave * 10 ** (gain_db / 20)
+                wave = wave / max(float(abs(wave).max()), 1.0)
+            waves.append(torch.from_numpy(wave))
             use.append(mel is not None)
             mels.append(torch.zeros(spec.bands, c.frames) if mel is None else mel)
         return {"waveform": torch.stack(waves), "mel": torch.stack(mels), "predicted": torch.tensor(use)}
@@ -156,34 +177,42 @@ class VocoderTask(Task):
         losses = {"mel": 0.0, "stft": 0.0}
         stft, mel_loss = self.stft_loss.to(device), self.mel_loss.to(device)
         audio, mels = {}, {}
-        count = len(self.validation_set)
-        for i in range(count):
+        count = len(self.judged)
+        for place, i in enumerate(self.judged):
             wave = torch.from_numpy(self.validation_set.waveform(i)).to(device)[None]
             wave = wave[:, : wave.shape[-1] // self.spec.hop * self.spec.hop]
             output = model(self.extractor.to(device)(wave))
             losses["mel"] += float(mel_loss(output, wave)) / count
             losses["stft"] += float(stft(output, wave)) / count
-            if i < 2:
-                audio[f"output/{i}"] = (output[0].cpu().numpy(), self.spec.sample_rate)
-                audio[f"recording/{i}"] = (wave[0].cpu().numpy(), self.spec.sample_rate)
-                mels[f"output/{i}"] = self.extractor(output)[0].cpu().numpy()
+            if place < 2:
+                audio[f"output/{place}"] = (output[0].cpu().numpy(), self.spec.sample_rate)
+                audio[f"recording/{place}"] = (wave[0].cpu().numpy(), self.spec.sample_rate)
+                mels[f"output/{place}"] = self.extractor(output)[0].cpu().numpy()
         return Validation(losses, audio, mels)
 
 
 class PredictedMels:
-    """Mels an acoustic model predicted for the training utterances with the recordings' own durations: ID.npy each."""
+    """Mels an acoustic model predicted for the training utterances with the recordings' own durations: ID.npy each.
 
-    def __init__(self, folder: Path, ids: list[str]) -> None:
-        import numpy as np
+    The files are opened when needed: a mapped file holds a descriptor, and thousands are more than a process may have.
+    """
 
-        missing = [name for name in ids if not (folder / f"{name}.npy").is_file()]
+    def __init__(self, folder: Path, ids: list[str], bands: int) -> None:
+        self.bands = bands
+        self.paths = [folder / f"{name}.npy" for name in ids]
+        missing = [path.name for path in self.paths if not path.is_file()]
         if missing:
-            raise InputError(f"{folder}: no predicted mel {missing[0]}.npy ({len(missing)} of {len(ids)} are missing)")
-        self.mels = [np.load(folder / f"{name}.npy", mmap_mode="r") for name in ids]
+            raise InputError(f"{folder}: no predicted mel {missing[0]} ({len(missing)} of {len(ids)} are missing)")
 
     def segment(self, index: int, frame: int, frames: int) -> Tensor | None:
         """(bands, frames) from a frame on, or None where the mel is shorter than that."""
-        mel = self.mels[index]
+        path = self.paths[index]
+        try:
+            mel = np.load(path, mmap_mode="r")
+        except (ValueError, EOFError, OSError) as error:
+            raise InputError(f"{path}: not a predicted mel ({error})") from None
+        if mel.ndim != 2 or mel.shape[0] != self.bands:
+            raise InputError(f"{path}: a predicted mel must be ({self.bands}, frames), not {mel.shape}")
         if frame + frames > mel.shape[-1]:
             return None
         return torch.from_numpy(mel[:, frame : frame + frames].astype("float32"))

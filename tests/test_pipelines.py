@@ -473,11 +473,11 @@ def test_resynth_holds_only_a_few_blocks(vocoder: str) -> None:
     assert worst < 12 * 16384
 
 
-@pytest.mark.parametrize(("rate", "channels"), [(2, 1), (8000, 200)])
+@pytest.mark.parametrize(("rate", "channels"), [(100, 1), (8000, 200)])
 def test_resynth_takes_less_at_a_time_of_low_rates_and_many_channels(
     rate: int, channels: int, tmp_path: Path, vocoder: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    io.write(tmp_path / "in.wav", Audio(noise(channels, 12000 if channels > 1 else 200), rate))
+    io.write(tmp_path / "in.wav", Audio(noise(channels, 12000), rate))
     largest = 0
     original = pipelines.StreamingMel.push
 
@@ -489,7 +489,7 @@ def test_resynth_takes_less_at_a_time_of_low_rates_and_many_channels(
     monkeypatch.setattr(pipelines.StreamingMel, "push", spy)
     pipelines.resynth_file(tmp_path / "in.wav", tmp_path / "out.wav", vocoder=vocoder)
     assert io.info(tmp_path / "out.wav").frames == io.info(tmp_path / "in.wav").frames
-    # Of 100 s at 2 Hz, 16 s and what the resampler held back; of 200 channels, no more samples than of 32.
+    # Of 120 s at 100 Hz, 16 s and what the resampler held back; of 200 channels, no more samples than of 32.
     assert largest <= (40 * 24000 if channels == 1 else 3.1 * 32 * pipelines.BLOCK)
 
 

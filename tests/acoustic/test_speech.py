@@ -199,6 +199,15 @@ def test_recipe_trains_aligner_speech_and_vocoder_in_turn(tmp_path: Path, speech
     model = checkpoints.load(speech / "model.safetensors", role="speech")
     assert model.pitch_mean.item() == pytest.approx(np.log(150), abs=0.4)  # the folder hums at 100 to 220 Hz
     assert model.residual.min() > 0
+    of_the_data = model.pitch_mean.clone()
+    model.pitch_mean.fill_(0.0)  # as if it had been trained on another voice
+    checkpoints.save(tmp_path / "other.safetensors", model)
+    tuned = tmp_path / "tuned"
+    start = [f"init={tmp_path / 'other.safetensors'}", "loop.steps=1"]
+    train(tmp_path / "acoustic.yaml", data=speech_folder, output=tuned, overrides=start, device="cpu")
+    assert checkpoints.load(tuned / "model.safetensors").pitch_mean.item() == pytest.approx(
+        of_the_data.item(), abs=0.01
+    )
     mel = np.load(speech / "predicted" / "u00.npy")
     assert mel.shape[0] == 100
     assert np.isfinite(mel).all()

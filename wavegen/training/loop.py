@@ -99,6 +99,7 @@ class Task(ABC):
     modules: dict[str, nn.Module]
     parallel: dict[str, nn.Module]
     learning_rates: dict[str, float]  # factors on the loop's learning rate, by module
+    statistics: tuple[str, ...] = ()  # buffers that describe the data, so that a warm start leaves them alone
 
     @abstractmethod
     def batch(self, step: int, rank: int, world: int) -> Batch:
@@ -364,17 +365,21 @@ class Trainer:
 
     def _warm_start(self, path: Path) -> None:
         """Weights from a training checkpoint (averaged model, discriminators, optimisers) or from a model file."""
+        described = {name: self.task.model.get_buffer(name).clone() for name in self.task.statistics}
         if path.suffix == ".pt":
             state = self._read_state(path)
             self._restore(state, path)
             self.task.model.load_state_dict(state["ema"])
-            return
-        model = checkpoints.load(path)
-        try:
-            self.task.model.load_state_dict(model.state_dict())
-            self.ema.load_state_dict(model.state_dict())
-        except RuntimeError as error:
-            raise _misfit(path, error) from None
+        else:
+            model = checkpoints.load(path)
+            try:
+                self.task.model.load_state_dict(model.state_dict())
+                self.ema.load_state_dict(model.state_dict())
+            except RuntimeError as error:
+                raise _misfit(path, error) from None
+        for name, value in described.items():
+            self.task.model.get_buffer(name).copy_(value)
+            self.ema.get_buffer(name).copy_(value)
 
 
 class _Logs:

@@ -23,6 +23,7 @@ from wavegen.training.speech_data import (
     speech_set,
     token_means,
 )
+from wavegen.vocoders.griffin_lim import GriffinLim
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,7 @@ class SpeechTask(Task):
     """Phonemes → mel with durations, pitch and energy."""
 
     model: SpeechTransformer
+    statistics = ("pitch_mean", "pitch_std", "energy_mean", "energy_std")
 
     def __init__(
         self,
@@ -130,7 +132,8 @@ class SpeechTask(Task):
     def validate(self, model: nn.Module) -> Validation:
         device = next(model.parameters()).device
         sums: dict[str, float] = {}
-        mels = {}
+        audio, mels = {}, {}
+        voice = GriffinLim(self.spec, iterations=16)
         count = len(self.validation_set)
         for i in range(count):
             batch = {k: v.to(device) for k, v in _collate(self.validation_set, self.validation_prosody, [i]).items()}
@@ -138,9 +141,10 @@ class SpeechTask(Task):
             for name, loss in _losses(output, batch, self.model.mel_std).items():
                 sums[name] = sums.get(name, 0.0) + float(loss) / count
             if i < 2:
+                audio[f"predicted/{i}"] = (voice(output.mel.cpu())[0].numpy(), self.spec.sample_rate)
                 mels[f"predicted/{i}"] = output.mel[0].cpu().numpy()
                 mels[f"recording/{i}"] = batch["mel"][0].cpu().numpy()
-        return Validation(sums, mels=mels)
+        return Validation(sums, audio, mels)
 
     @torch.inference_mode()
     def finish(self, model: nn.Module, output: Path) -> None:

@@ -103,13 +103,6 @@ class FeatureSpec:
         """Frames a second."""
         return self.sample_rate / self.hop
 
-    @property
-    def silence(self) -> float:
-        """The value of a band in digital silence, before mean and std."""
-        quiet = math.log(self.floor) if self.log == "ln" else math.log10(self.floor) * (20 if self.log == "db" else 1)
-        value = (quiet + self.offset) * self.scale
-        return value if self.clip is None else min(max(value, self.clip[0]), self.clip[1])
-
     def frames(self, samples: int) -> int:
         """Number of frames of a waveform of that many samples."""
         return max(0, (samples + 2 * self.pad - self.n_fft) // self.hop + 1)

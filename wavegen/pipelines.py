@@ -12,7 +12,6 @@ import shutil
 import sys
 import tempfile
 import time
-import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -31,6 +30,7 @@ from wavegen.audio.io import Audio
 from wavegen.audio.resample import StreamResampler, resample
 from wavegen.checkpoints.registry import DEFAULTS
 from wavegen.errors import CheckpointError, InputError
+from wavegen.nn.device import usable_device
 from wavegen.text import Pause, Utterance, analyse
 from wavegen.vocoders.base import Vocoder
 from wavegen.vocoders.griffin_lim import GriffinLim
@@ -431,7 +431,7 @@ def _spec(fields: object, where: str) -> FeatureSpec:
 def load_vocoder(name: str, device: str = "cpu", spec: FeatureSpec | None = None) -> Vocoder:
     """A vocoder by name or file. Griffin-Lim knows no convention of its own and works in ``spec``, if given."""
     if name == GRIFFIN_LIM:
-        return GriffinLim(spec or FeatureSpec()).to(_device(device))
+        return GriffinLim(spec or FeatureSpec()).to(usable_device(device))
     return cast(Vocoder, _model(name, "vocoder", device))
 
 
@@ -442,21 +442,10 @@ def _model(name: str, role: str, device: str) -> torch.nn.Module:
         stat = path.stat()
     except OSError as error:
         raise InputError(f"{path}: {error.strerror or error}") from None
-    return _loaded(path.resolve(), role, str(_device(device)), stat.st_mtime_ns, stat.st_size)
+    return _loaded(path.resolve(), role, str(usable_device(device)), stat.st_mtime_ns, stat.st_size)
 
 
 @functools.lru_cache(maxsize=4)
 def _loaded(path: Path, role: str, device: str, modified: int, size: int) -> torch.nn.Module:
     """Modification time and size tell a file from its next version under the same name."""
     return checkpoints.load(path, device=device, role=role)
-
-
-def _device(name: str) -> torch.device:
-    try:
-        with warnings.catch_warnings(action="ignore"):  # the error says it all
-            device = torch.device(name)
-            torch.empty(1, device=device).item()
-    except (RuntimeError, AssertionError, NotImplementedError, TypeError, ImportError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else "not available"
-        raise InputError(f"device {name!r} cannot be used: {reason}") from None
-    return device

@@ -235,6 +235,9 @@ def test_dict_round_trip() -> None:
     ("change", "message"),
     [
         ({"hop": 0}, "hop must be a positive integer"),
+        ({"n_fft": 10**11, "window": 10**11}, "n_fft must be at most 65536"),
+        ({"sample_rate": 10**9}, "sample_rate must be at most 768000"),
+        ({"window_norm": "x"}, "window_norm must be true or false"),
         ({"bands": 2.5}, "bands must be a positive integer"),
         ({"window": 2048}, "hop <= window <= n_fft"),
         ({"fmax": 13000.0}, "fmin < fmax"),

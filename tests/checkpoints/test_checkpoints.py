@@ -128,6 +128,34 @@ def test_missing_and_unknown_names(tmp_path: Path) -> None:
         checkpoints.card("piano")
 
 
+@pytest.mark.parametrize("name", [None, 5, b"x"])
+def test_names_are_text(name: object) -> None:
+    with pytest.raises(InputError, match="named by a str or a Path"):
+        checkpoints.load(name)  # type: ignore[arg-type]
+
+
+def test_a_name_longer_than_file_systems_take() -> None:
+    with pytest.raises(InputError, match="no model named 'xxxx"):
+        checkpoints.load("x" * 5000)
+
+
+def test_integer_weights_are_refused(file: Path, tmp_path: Path) -> None:
+    from safetensors import safe_open
+
+    with safe_open(str(file), framework="pt") as opened:
+        metadata = opened.metadata()
+    tensors = {name: t.to(torch.int8) for name, t in load_file(str(file)).items()}
+    save_file(tensors, str(tmp_path / "int8.safetensors"), metadata=metadata)
+    with pytest.raises(CheckpointError, match=r"is torch\.int8, not torch\.float32"):
+        checkpoints.load(tmp_path / "int8.safetensors")
+
+
+@pytest.mark.parametrize("device", ["meta", "abacus", "hpu"])
+def test_devices_that_cannot_compute(file: Path, device: str) -> None:
+    with pytest.raises(InputError, match=f"device '{device}' cannot be used"):
+        checkpoints.load(file, device=device)
+
+
 def test_unusable_device(file: Path) -> None:
     with pytest.raises(InputError, match="device 'abacus'"):
         checkpoints.load(file, device="abacus")

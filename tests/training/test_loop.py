@@ -246,7 +246,28 @@ def test_bad_configuration_names_the_key(
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("text", ["", "- a\n- b\n", "a: [", "kind: 3"])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"elapsed": None},
+        {"elapsed": float("nan")},
+        {"steps_done": "x"},
+        {"modules": [1]},
+        {"modules": {"vocoder": 3}},
+        {"description": 3},
+        {"ema": {}},
+    ],
+)
+def test_resume_from_a_forged_checkpoint(tmp_path: Path, speech_folder: Path, changes: dict[str, Any]) -> None:
+    config = write_config(tmp_path / "c.yaml", steps=1)
+    train(config, data=speech_folder, output=tmp_path / "run", device="cpu")
+    path = tmp_path / "run" / "state.pt"
+    torch.save({**torch.load(path, weights_only=True), **changes}, path)
+    with pytest.raises(CheckpointError, match=r"state\.pt: "):
+        train(config, data=speech_folder, output=tmp_path / "run", resume=True, device="cpu")
+
+
+@pytest.mark.parametrize("text", ["a: 2001-99-99", "a: !!float x", "[" * 3000, "", "- a\n- b\n", "a: [", "kind: 3"])
 def test_bad_yaml(tmp_path: Path, speech_folder: Path, text: str) -> None:
     config = tmp_path / "c.yaml"
     config.write_text(text)

@@ -58,6 +58,11 @@ class FeatureSpec:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise InputError(f"FeatureSpec.{name} must be a positive integer, not {value!r}")
+        for name, most in (("sample_rate", 768000), ("n_fft", 2**16), ("bands", 1024)):
+            if getattr(self, name) > most:
+                raise InputError(f"FeatureSpec.{name} must be at most {most}, not {getattr(self, name)}")
+        if not isinstance(self.window_norm, bool):
+            raise InputError(f"FeatureSpec.window_norm must be true or false, not {self.window_norm!r}")
         choices = {
             "mel_scale": ("slaney", "htk"),
             "mel_norm": ("slaney", "none"),

@@ -17,6 +17,7 @@ from wavegen.audio.io import atomic
 from wavegen.checkpoints.kinds import KINDS, kind_of
 from wavegen.checkpoints.registry import resolve
 from wavegen.errors import CheckpointError, InputError, WavegenError
+from wavegen.nn.device import usable_device
 
 FORMAT = 1
 KEY = "wavegen"
@@ -107,11 +108,11 @@ def load(name_or_path: str | Path, device: str = "cpu", *, role: str | None = No
         config = config_class(**{k: tuple(v) if isinstance(v, list) else v for k, v in header.config.items()})
         model: nn.Module = model_class(config, FeatureSpec.from_dict(header.spec))
         tensors = {n: t.float() if t.is_floating_point() else t for n, t in load_file(str(path)).items()}
+        for name, mine in model.state_dict().items():
+            if name in tensors and tensors[name].dtype != mine.dtype:
+                raise TypeError(f"{name} is {tensors[name].dtype}, not {mine.dtype}")
         model.load_state_dict(tensors)
     except (TypeError, ValueError, RuntimeError, WavegenError) as error:
         raise CheckpointError(f"{path}: the weights do not fit their header ({' '.join(str(error).split())})") from None
     model.card = header.card  # type: ignore[assignment]
-    try:
-        return model.to(device).eval()
-    except (RuntimeError, AssertionError) as error:
-        raise InputError(f"device {device!r} cannot be used: {str(error).splitlines()[0]}") from None
+    return model.to(usable_device(device)).eval()

@@ -46,12 +46,17 @@ def list_models() -> list[ModelCard]:
 
 def resolve(name_or_path: str | Path) -> Path:
     """The file behind a name or path. InputError names the shipped models if it is neither."""
-    path = WEIGHTS / f"{name_or_path}.safetensors"
-    if "/" not in str(name_or_path) and path.is_file():
-        return path
+    if not isinstance(name_or_path, str | Path):
+        raise InputError(f"a model is named by a str or a Path, not {type(name_or_path).__name__}")
     given = Path(name_or_path)
-    if given.suffix or given.exists() or "/" in str(name_or_path):
-        return given
+    path = WEIGHTS / f"{name_or_path}.safetensors"
+    try:
+        if "/" not in str(name_or_path) and path.is_file():
+            return path
+        if given.suffix or given.exists() or "/" in str(name_or_path):
+            return given
+    except OSError as error:  # a name too long for the file system, for one
+        raise InputError(f"no model named {str(name_or_path)[:40]!r}: {error.strerror}") from None
     names = ", ".join(p.stem for p in sorted(WEIGHTS.glob("*.safetensors"))) or "none"
     raise InputError(f"no model named {str(name_or_path)!r}; shipped are: {names}")
 

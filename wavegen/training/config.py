@@ -19,7 +19,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"{path}: {error.strerror or error}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except Exception as error:  # besides YAMLError: impossible dates, numbers, depth
         raise InputError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(values, dict):
         raise InputError(f"{path}: a configuration is a mapping of keys to values")
@@ -40,7 +40,7 @@ def override(values: dict[str, Any], assignments: list[str]) -> None:
                 raise InputError(f"--set {assignment!r}: {section} is not a section")
         try:
             target[last] = yaml.safe_load(text)
-        except yaml.YAMLError:
+        except Exception:
             raise InputError(f"--set {assignment!r}: the value is not valid YAML") from None
 
 

@@ -30,6 +30,7 @@ from wavegen import checkpoints
 from wavegen.audio.features import FeatureSpec
 from wavegen.audio.io import atomic
 from wavegen.errors import CheckpointError, InputError, MissingDependencyError, WavegenError
+from wavegen.nn.device import usable_device
 from wavegen.training.data import seed_of
 
 Batch = dict[str, Any]
@@ -138,7 +139,7 @@ class Trainer:
         self.card = dict(card or {})
         self.description = description or {}
         self.rank, self.world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
-        self.device = usable_device(device)
+        self.device = own_device(device)
         if self.world > 1:
             _join_group(self.device)
         if config.threads is not None:
@@ -330,6 +331,12 @@ class Trainer:
             state = torch.load(path, map_location=self.device, weights_only=True)
             if state["format"] != 1:
                 raise KeyError("format")
+            parts = [state[name] for name in ("modules", "optimisers", "ema", "description")]
+            numbers = [state[name] for name in ("steps_done", "bad_steps", "elapsed")]
+            if not (all(isinstance(p, dict) for p in parts) and all(isinstance(n, int | float) for n in numbers)):
+                raise TypeError
+            if not all(0 <= n < math.inf for n in numbers):
+                raise ValueError
         except FileNotFoundError:
             raise InputError(f"{path}: no such training checkpoint") from None
         except Exception as error:
@@ -343,7 +350,7 @@ class Trainer:
                     module.load_state_dict(state["modules"][name])
                     self._restore_optimiser(self.optimisers[name], state["optimisers"][name])
             self.ema.load_state_dict(state["ema"])
-        except (RuntimeError, ValueError, KeyError) as error:
+        except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise _misfit(path, error) from None
 
     def _restore_optimiser(self, optimiser: torch.optim.Optimizer, state: dict[str, Any]) -> None:
@@ -359,6 +366,8 @@ class Trainer:
         keys = sorted(k for k, old in state["description"].items() if old != self.description.get(k))
         if keys:
             raise InputError(f"{path}: that run had another configuration ({', '.join(keys)}); use it, or start anew")
+        if set(state["modules"]) != set(self.task.modules):
+            raise CheckpointError(f"{path}: holds {', '.join(state['modules'])}, not {', '.join(self.task.modules)}")
         self._restore(state, path)
         self.steps_done, self.elapsed = state["steps_done"], state["elapsed"]
         self.bad_steps = state["bad_steps"]
@@ -490,17 +499,13 @@ def _misfit(path: Path, error: Exception) -> CheckpointError:
     return CheckpointError(f"{path}: does not fit this configuration ({reason})")
 
 
-def usable_device(name: str) -> torch.device:
+def own_device(name: str) -> torch.device:
     """The device of that name; under torchrun "cuda" is the process's own GPU. InputError if it cannot be used."""
-    try:
-        device = torch.device(name)
-        if device.type == "cuda" and "LOCAL_RANK" in os.environ:
-            device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
-            torch.cuda.set_device(device)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise InputError(f"device {name!r} cannot be used: {str(error).splitlines()[0]}") from None
-    return device
+    if name == "cuda" and "LOCAL_RANK" in os.environ:
+        device = usable_device(f"cuda:{os.environ['LOCAL_RANK']}")
+        torch.cuda.set_device(device)
+        return device
+    return usable_device(name)
 
 
 def _join_group(device: torch.device) -> None:

@@ -14,7 +14,7 @@ from wavegen.audio.features import CONVENTIONS, FeatureSpec
 from wavegen.errors import InputError
 from wavegen.training.config import build, override, read_yaml
 from wavegen.training.data import Utterance, cache_key, read_metadata, split_by_text
-from wavegen.training.loop import LoopConfig, Task, Trainer, usable_device
+from wavegen.training.loop import LoopConfig, Task, Trainer, own_device
 
 TASKS = {
     "vocoder": ("wavegen.training.tasks.vocoder", "VocoderTask"),
@@ -67,7 +67,7 @@ def train(
     except (TypeError, ValueError) as error:  # YAML knows dates, for one
         raise InputError(f"{config_path.name}.card: must hold plain texts and numbers ({error})") from None
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    usable_device(device)  # before hours of preparation
+    own_device(device)  # before hours of preparation
     if config.kind not in TASKS:
         raise InputError(f"{config_path.name}.kind: must be one of {', '.join(TASKS)}, not {config.kind!r}")
     spec = read_spec(config.features, f"{config_path.name}.features")

@@ -38,8 +38,7 @@ def save(path: str | Path, model: nn.Module, *, card: dict[str, Any] | None = No
 
     CheckpointError for values that are not finite (in fp16, if ``half``), or where the disk is full.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import save_file
+    from safetensors.torch import save as serialised
 
     config: Any = model.config
     spec: Any = model.spec
@@ -58,10 +57,7 @@ def save(path: str | Path, model: nn.Module, *, card: dict[str, Any] | None = No
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():
             raise CheckpointError(f"{path}: not saved, {name} holds values that are not finite")
     with atomic(Path(path)) as temporary:
-        try:
-            save_file(tensors, str(temporary), metadata={KEY: json.dumps(header)})
-        except SafetensorError as error:
-            raise CheckpointError(f"{path}: could not be written ({error})") from None
+        temporary.write_bytes(serialised(tensors, metadata={KEY: json.dumps(header)}))
 
 
 def read_header(path: str | Path) -> Header:

@@ -6,13 +6,8 @@ set -euo pipefail
 here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 data="${1:?usage: recipes/speech/run.sh DATA [RUNS]}"
 runs="${2:-runs}"
-stage() { # NAME CONFIG [--set ...]
-    local name="$1" config="$2"
-    shift 2
-    [ -e "$runs/$name/done" ] && return
-    wavegen train "$config" --data "$data" --output "$runs/$name" $([ -e "$runs/$name/state.pt" ] && echo --resume) "$@"
-    touch "$runs/$name/done"
-}
+source "$here/../stage.sh"
+
 stage aligner "$here/aligner.yaml"
 stage speech "$here/speech.yaml" --set "task.aligner=$runs/aligner/model.safetensors"
 echo "trained: $runs/speech/model.safetensors"

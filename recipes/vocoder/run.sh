@@ -7,13 +7,8 @@ set -euo pipefail
 here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 data="${1:?usage: recipes/vocoder/run.sh DATA [RUNS]}"
 runs="${2:-runs}"
-stage() { # NAME CONFIG [--set ...]
-    local name="$1" config="$2"
-    shift 2
-    [ -e "$runs/$name/done" ] && return
-    wavegen train "$config" --data "$data" --output "$runs/$name" $([ -e "$runs/$name/state.pt" ] && echo --resume) "$@"
-    touch "$runs/$name/done"
-}
+source "$here/../stage.sh"
+
 stage vocoder-spectral "$here/spectral.yaml"
 stage vocoder-adversarial "$here/adversarial.yaml" --set "init=$runs/vocoder-spectral/state.pt"
 if [ ! -e "$runs/speech/done" ]; then

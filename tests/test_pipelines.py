@@ -228,7 +228,7 @@ def test_models_are_kept_until_their_file_changes(tmp_path: Path, checkpoints: P
 def test_render(vocoder: str) -> None:
     audio = wavegen.render(mel(), vocoder=vocoder)
     assert audio.samples.shape == (1, 7 * 256)
-    voice = pipelines.load_vocoder(vocoder)
+    voice = pipelines.load_vocoder(vocoder, refine=pipelines.REFINE)
     with torch.inference_mode():
         expected = voice(torch.from_numpy(mel())[None]).numpy()
     np.testing.assert_allclose(audio.samples, expected, atol=1e-6)
@@ -417,9 +417,9 @@ def test_read_spec_refuses(name: str, content: bytes | None, message: str, tmp_p
 # ---------------------------------------------------------------------------------------------------------- resynth
 
 
-def whole(audio: Audio, vocoder: str) -> NDArray[np.float32]:
+def whole(audio: Audio, vocoder: str, refine: int = 0) -> NDArray[np.float32]:
     """Copy-synthesis in one piece, without anything of the streaming path."""
-    voice = pipelines.load_vocoder(vocoder)
+    voice = pipelines.load_vocoder(vocoder, refine=refine)
     x = resample(audio.samples, audio.sample_rate, SPEC.sample_rate)
     x = np.pad(x, ((0, 0), (0, max(SPEC.n_fft - x.shape[1], -x.shape[1] % SPEC.hop))))
     with torch.inference_mode():
@@ -436,9 +436,28 @@ def whole(audio: Audio, vocoder: str) -> NDArray[np.float32]:
 )  # fmt: skip
 def test_resynth_keeps_rate_channels_and_length(rate: int, channels: int, length: int, vocoder: str) -> None:
     audio = Audio(noise(channels, length), rate)
-    copy = wavegen.resynth(audio, vocoder=vocoder)
+    copy = wavegen.resynth(audio, vocoder=vocoder, refine=0)
     assert (copy.sample_rate, copy.samples.shape) == (rate, (channels, length))
     np.testing.assert_allclose(copy.samples, whole(audio, vocoder), atol=1e-4)
+
+
+def test_refinement_draws_the_copy_towards_the_source(vocoder: str) -> None:
+    """With random weights the network alone gives noise; eight iterations give the source's spectrum."""
+    audio = Audio(noise(2, 100_000, seed=2), 24000)
+    plain, refined = (wavegen.resynth(audio, vocoder=vocoder, refine=n).samples for n in (0, 8))
+    extractor = MelSpectrogram(SPEC)
+    true, far, near = (extractor(torch.from_numpy(x)) for x in (audio.samples, plain, refined))
+    assert (near - true).abs().mean() < 0.5
+    assert (near - true).abs().mean() < 0.3 * (far - true).abs().mean()
+    difference = np.abs(refined - whole(audio, vocoder, refine=8))
+    assert difference.max() < 1e-2  # rounding grows where magnitudes are near zero
+    assert difference.mean() < 1e-4
+
+
+def test_refine_is_checked(vocoder: str) -> None:
+    for wrong in (-1, 65, 1.5, "8", None, True):
+        with pytest.raises(InputError, match="refine: must be"):
+            wavegen.resynth(Audio(noise(1, 3000), 24000), vocoder=vocoder, refine=wrong)
 
 
 @pytest.mark.parametrize("block", [1000, 65536])
@@ -448,11 +467,11 @@ def test_resynth_of_a_file_equals_resynth_in_memory(
     monkeypatch.setattr(pipelines, "BLOCK", block)
     audio = Audio(noise(2, 190001, seed=4), 44100)
     io.write(tmp_path / "in.wav", audio, subtype="FLOAT")
-    seconds = pipelines.resynth_file(tmp_path / "in.wav", tmp_path / "out.wav", vocoder=vocoder)
+    seconds = pipelines.resynth_file(tmp_path / "in.wav", tmp_path / "out.wav", vocoder=vocoder, refine=0)
     copy = io.read(tmp_path / "out.wav")
     assert seconds == pytest.approx(190001 / 44100)
     assert io.info(tmp_path / "out.wav").subtype == "FLOAT"
-    np.testing.assert_allclose(copy.samples, wavegen.resynth(audio, vocoder=vocoder).samples, atol=1e-5)
+    np.testing.assert_allclose(copy.samples, wavegen.resynth(audio, vocoder=vocoder, refine=0).samples, atol=1e-5)
 
 
 def test_resynth_holds_only_a_few_blocks(vocoder: str) -> None:
@@ -487,7 +506,7 @@ def test_resynth_takes_less_at_a_time_of_low_rates_and_many_channels(
         return original(self, samples)
 
     monkeypatch.setattr(pipelines.StreamingMel, "push", spy)
-    pipelines.resynth_file(tmp_path / "in.wav", tmp_path / "out.wav", vocoder=vocoder)
+    pipelines.resynth_file(tmp_path / "in.wav", tmp_path / "out.wav", vocoder=vocoder, refine=0)
     assert io.info(tmp_path / "out.wav").frames == io.info(tmp_path / "in.wav").frames
     # Of 120 s at 100 Hz, 16 s and what the resampler held back; of 200 channels, no more samples than of 32.
     assert largest <= (40 * 24000 if channels == 1 else 3.1 * 32 * pipelines.BLOCK)
@@ -495,9 +514,9 @@ def test_resynth_takes_less_at_a_time_of_low_rates_and_many_channels(
 
 def test_resynth_keeps_the_sample_format(tmp_path: Path, vocoder: str) -> None:
     io.write(tmp_path / "in.wav", Audio(noise(1, 3000), 24000), subtype="PCM_24")
-    pipelines.resynth_file(tmp_path / "in.wav", tmp_path / "out.flac", vocoder=vocoder)
+    pipelines.resynth_file(tmp_path / "in.wav", tmp_path / "out.flac", vocoder=vocoder, refine=0)
     assert io.info(tmp_path / "out.flac").subtype == "PCM_24"
-    pipelines.resynth_file(tmp_path / "in.wav", tmp_path / "low.flac", vocoder=vocoder, subtype="PCM_16")
+    pipelines.resynth_file(tmp_path / "in.wav", tmp_path / "low.flac", vocoder=vocoder, refine=0, subtype="PCM_16")
     assert io.info(tmp_path / "low.flac").subtype == "PCM_16"
 
 
@@ -505,12 +524,12 @@ def test_resynth_from_standard_input(tmp_path: Path, vocoder: str, monkeypatch: 
     io.write(tmp_path / "in.wav", Audio(noise(1, 5000), 24000))
     stdin = types.SimpleNamespace(buffer=bytes_io.BytesIO((tmp_path / "in.wav").read_bytes()))
     monkeypatch.setattr(sys, "stdin", stdin)
-    pipelines.resynth_file("-", tmp_path / "piped.wav", vocoder=vocoder)
-    pipelines.resynth_file(tmp_path / "in.wav", tmp_path / "plain.wav", vocoder=vocoder)
+    pipelines.resynth_file("-", tmp_path / "piped.wav", vocoder=vocoder, refine=0)
+    pipelines.resynth_file(tmp_path / "in.wav", tmp_path / "plain.wav", vocoder=vocoder, refine=0)
     assert (tmp_path / "piped.wav").read_bytes() == (tmp_path / "plain.wav").read_bytes()
     stdin.buffer = bytes_io.BytesIO(b"no audio at all")
     with pytest.raises(InputError, match=r"^standard input: "):
-        pipelines.resynth_file("-", tmp_path / "bad.wav", vocoder=vocoder)
+        pipelines.resynth_file("-", tmp_path / "bad.wav", vocoder=vocoder, refine=0)
     assert not (tmp_path / "bad.wav").exists()
 
 
@@ -520,7 +539,7 @@ def test_resynth_from_a_named_pipe(tmp_path: Path, vocoder: str) -> None:
     os.mkfifo(pipe)
     writer = threading.Thread(target=lambda: pipe.write_bytes(data))
     writer.start()
-    pipelines.resynth_file(pipe, tmp_path / "out.wav", vocoder=vocoder)
+    pipelines.resynth_file(pipe, tmp_path / "out.wav", vocoder=vocoder, refine=0)
     writer.join()
     assert io.info(tmp_path / "out.wav").frames == 5000
 
@@ -542,5 +561,5 @@ def test_resynth_onto_itself(tmp_path: Path, vocoder: str) -> None:
     (tmp_path / "link.wav").symlink_to(tmp_path / "in.wav")
     for target in (tmp_path / "in.wav", tmp_path / "link.wav"):
         with pytest.raises(InputError, match="is the input too"):
-            pipelines.resynth_file(tmp_path / "in.wav", target, vocoder=vocoder)
+            pipelines.resynth_file(tmp_path / "in.wav", target, vocoder=vocoder, refine=0)
     assert (tmp_path / "in.wav").read_bytes() == before

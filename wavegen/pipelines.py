@@ -33,7 +33,7 @@ from wavegen.errors import CheckpointError, InputError
 from wavegen.nn.device import usable_device
 from wavegen.text import Pause, Utterance, analyse
 from wavegen.vocoders.base import Vocoder
-from wavegen.vocoders.griffin_lim import GriffinLim
+from wavegen.vocoders.griffin_lim import GriffinLim, Refined
 
 SPEED = (0.25, 4.0)
 PITCH = (-12.0, 12.0)  # semitones
@@ -44,6 +44,7 @@ SAMPLE_RATE = (4000, 384000)  # Hz
 SEED = (0, 2**63 - 1)
 PEAK = 0.99
 GRIFFIN_LIM = "griffin-lim"
+REFINE = 8  # iterations that refine a vocoder on mels of recordings
 BLOCK = 1 << 16  # samples read at a time in copy-synthesis
 LONGEST_BLOCK = 16  # seconds of them: a low rate would make many of few
 FRAMES = 256  # vocoded at a time in copy-synthesis
@@ -171,19 +172,20 @@ def render(
     spec: FeatureSpec | None = None,
     convert: bool = False,
     vocoder: str = "default",
+    refine: int = REFINE,
     device: str = "cpu",
     name: str = "mel",
 ) -> Audio:
     """The waveform of a log-mel (bands, frames) or (1, bands, frames): mono audio of frames × hop samples.
 
     ``spec`` is the mel's convention, by default the vocoder's own. Another one than the vocoder's is an InputError that
-    names the fields, unless ``convert`` is set: then the mel is converted first, which loses some detail. A peak over
-    0.99 is scaled down to it. ``name`` is what errors call the mel.
+    names the fields, unless ``convert`` is set: then the mel is converted first, which loses some detail. ``refine``
+    is as in :func:`load_vocoder`. A peak over 0.99 is scaled down to it. ``name`` is what errors call the mel.
     """
     x = _mel_tensor(mel, name)
     if spec is not None and not isinstance(spec, FeatureSpec):
         raise InputError(f"spec: must be a FeatureSpec, not {type(spec).__name__}")
-    voice = load_vocoder(vocoder, device, spec)
+    voice = load_vocoder(vocoder, device, spec, refine=refine)
     source = spec or voice.spec
     if x.shape[1] != source.bands:
         raise InputError(f"{name}: has {x.shape[1]} bands, but its convention has {source.bands}")
@@ -245,13 +247,16 @@ def read_spec(name: str) -> FeatureSpec:
     return _spec(fields, str(path))
 
 
-def resynth(audio: Audio, *, vocoder: str = "default", device: str = "cpu") -> Audio:
-    """Copy-synthesis: audio → mel → audio of the same rate, channels and length. Its peaks may pass 1."""
+def resynth(audio: Audio, *, vocoder: str = "default", refine: int = REFINE, device: str = "cpu") -> Audio:
+    """Copy-synthesis: audio → mel → audio of the same rate, channels and length. Its peaks may pass 1.
+
+    ``refine`` is as in :func:`load_vocoder`.
+    """
     if not isinstance(audio, Audio):
         raise InputError(f"audio: must be a wavegen.Audio, not {type(audio).__name__}")
     if audio.samples.shape[1] == 0:
         raise InputError("audio: holds no samples")
-    voice = load_vocoder(vocoder, device)
+    voice = load_vocoder(vocoder, device, refine=refine)
     chunks = list(_resynthesize([audio.samples], audio.sample_rate, audio.channels, voice, device))
     return Audio(np.concatenate(chunks, axis=1), audio.sample_rate)
 
@@ -261,6 +266,7 @@ def resynth_file(
     target: str | Path,
     *,
     vocoder: str = "default",
+    refine: int = REFINE,
     device: str = "cpu",
     subtype: str | None = None,
 ) -> float:
@@ -270,7 +276,7 @@ def resynth_file(
     """
     if str(source) != "-" and Path(source).resolve() == Path(target).resolve():
         raise InputError(f"{target}: is the input too; write to another file")
-    voice = load_vocoder(vocoder, device)
+    voice = load_vocoder(vocoder, device, refine=refine)
     with _rereadable(source) as file:
         about = io.info(file)
         rate, channels = about.sample_rate, about.channels
@@ -428,11 +434,19 @@ def _spec(fields: object, where: str) -> FeatureSpec:
         raise InputError(f"{where}: a FeatureSpec field has a value of the wrong type") from None
 
 
-def load_vocoder(name: str, device: str = "cpu", spec: FeatureSpec | None = None) -> Vocoder:
-    """A vocoder by name or file. Griffin-Lim knows no convention of its own and works in ``spec``, if given."""
+def load_vocoder(name: str, device: str = "cpu", spec: FeatureSpec | None = None, *, refine: int = 0) -> Vocoder:
+    """A vocoder by name or file. Griffin-Lim knows no convention of its own and works in ``spec``, if given.
+
+    ``refine`` (0-64) is a number of iterations that draw a neural vocoder's output towards its mel, see
+    :class:`wavegen.vocoders.griffin_lim.Refined`: for mels of recordings. Griffin-Lim is left as it is.
+    """
+    _in_range("refine", refine, (0, 64))
+    if not isinstance(refine, numbers.Integral):
+        raise InputError(f"refine: must be a whole number, not {refine!r}")
     if name == GRIFFIN_LIM:
         return GriffinLim(spec or FeatureSpec()).to(usable_device(device))
-    return cast(Vocoder, _model(name, "vocoder", device))
+    voice = cast(Vocoder, _model(name, "vocoder", device))
+    return Refined(voice, int(refine)).to(usable_device(device)).eval() if refine else voice
 
 
 def _model(name: str, role: str, device: str) -> torch.nn.Module:

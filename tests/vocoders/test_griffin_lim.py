@@ -56,7 +56,7 @@ def test_one_frame_and_many_streamed() -> None:
 
 
 def test_bad_input() -> None:
-    with pytest.raises(InputError, match="iterations must be at least 1"):
+    with pytest.raises(InputError, match="iterations must be from 1 to 1000, not 0"):
         GriffinLim(SPEC, 0)
     with pytest.raises(InputError, match="overlapping frames, not hop 1024 and window 1024"):
         GriffinLim(dataclasses.replace(SPEC, hop=1024))

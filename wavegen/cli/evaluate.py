@@ -34,6 +34,7 @@ def evaluate_vocoder(
         float | None, typer.Option("--seconds", help="Of each recording, use this much from its middle.")
     ] = None,
     vocoder: options.Vocoder = "default",
+    refine: options.Refine = 8,
     baseline: Annotated[str, typer.Option("--baseline", help="The vocoder to compare with, or none.")] = "griffin-lim",
     perceptual: Annotated[
         bool, typer.Option("--perceptual/--no-perceptual", help="Score PESQ and eSTOI, which need their packages.")
@@ -55,7 +56,7 @@ def evaluate_vocoder(
     from wavegen import pipelines
     from wavegen.evaluation import protocol
 
-    voice = pipelines.load_vocoder(vocoder, device)
+    voice = pipelines.load_vocoder(vocoder, device, refine=refine)
     with report.progress() as step:
         result = protocol.evaluate_vocoder(
             voice,

@@ -14,6 +14,10 @@ BIT_DEPTHS = {"16": "PCM_16", "24": "PCM_24", "float": "FLOAT"}
 Vocoder = Annotated[
     str, typer.Option("--vocoder", help="Name or checkpoint file of the vocoder; griffin-lim needs no training.")
 ]
+Refine = Annotated[
+    int,
+    typer.Option("--refine", help="Iterations, 0 to 64, that draw a neural vocoder's output towards the mel."),
+]
 Model = Annotated[str, typer.Option("--model", help="Name or checkpoint file of the speech model.")]
 Device = Annotated[str, typer.Option("--device", help="Where to compute: cpu, cuda, cuda:1, mps.")]
 BitDepth = Annotated[str | None, typer.Option("--bit-depth", metavar="16|24|float", help="Sample format of the file.")]

@@ -19,6 +19,7 @@ def render(
     ] = None,
     bit_depth: options.BitDepth = None,
     vocoder: options.Vocoder = "default",
+    refine: options.Refine = 8,
     device: options.Device = "cpu",
 ) -> None:
     """Render a mel spectrogram with a vocoder.
@@ -34,7 +35,13 @@ def render(
     values, stated = pipelines.read_mel(mel)
     given = None if spec is None else pipelines.read_spec(spec)
     audio = pipelines.render(
-        values, spec=given or stated, convert=given is not None, vocoder=vocoder, device=device, name=str(mel)
+        values,
+        spec=given or stated,
+        convert=given is not None,
+        vocoder=vocoder,
+        refine=refine,
+        device=device,
+        name=str(mel),
     )
     write(output, audio, subtype=subtype)
     where = "standard output" if str(output) == "-" else output

@@ -24,6 +24,7 @@ def resynth(
         typer.Option("--plot", help="Draw waveform, spectrogram and pitch of the copy: .png, .svg or .pdf."),
     ] = None,
     vocoder: options.Vocoder = "default",
+    refine: options.Refine = 8,
     device: options.Device = "cpu",
 ) -> None:
     """Copy-synthesis: audio to mel and back through a vocoder.
@@ -46,7 +47,9 @@ def resynth(
     with options.output_folder(output) if into_folder else nullcontext(), report.progress() as step:
         for number, (source, target) in enumerate(zip(sources, targets, strict=True), 1):
             start = time.perf_counter()
-            seconds = pipelines.resynth_file(source, target, vocoder=vocoder, device=device, subtype=subtype)
+            seconds = pipelines.resynth_file(
+                source, target, vocoder=vocoder, refine=refine, device=device, subtype=subtype
+            )
             busy = time.perf_counter() - start
             where = "standard output" if str(target) == "-" else target
             report.say(f"{where}: {seconds:.2f} s copied in {busy:.2f} s (real-time factor {busy / seconds:.3f})")

@@ -1,14 +1,63 @@
-"""Griffin-Lim: the baseline vocoder, without training.
+"""Griffin-Lim: the baseline vocoder, without training; and its iterations as a refinement of another vocoder.
 
 Fast Griffin-Lim (Perraudin, Balazs & Søndergaard 2013) on the non-negative linear magnitudes closest to the mel.
 """
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 from wavegen.audio.features import FeatureSpec, MelSpectrogram
 from wavegen.errors import InputError
 from wavegen.vocoders.base import Vocoder
+
+
+class Projection(nn.Module):
+    """The iterations: between spectra of the wanted magnitudes and spectra that are some waveform's.
+
+    Works on a grid of centred frames that begins ``extra`` frames before the mel's first and ends as many after its
+    last, so that all samples asked for lie under whole windows.
+    """
+
+    def __init__(self, spec: FeatureSpec, iterations: int, momentum: float) -> None:
+        super().__init__()
+        if not 1 <= iterations <= 1000:
+            raise InputError(f"iterations must be from 1 to 1000, not {iterations}")
+        if spec.hop >= spec.window:
+            raise InputError(f"Griffin-Lim needs overlapping frames, not hop {spec.hop} and window {spec.window}")
+        self.spec, self.iterations, self.momentum = spec, iterations, momentum
+        self.extractor = MelSpectrogram(spec)
+        self.extra = -(-spec.n_fft // (2 * spec.hop))
+        # The centred transform puts frame i's centre at i × hop; the mel's is at n_fft / 2 - pad + i × hop.
+        self.start = self.extra * spec.hop - (spec.n_fft // 2 - spec.pad)
+
+    def magnitude(self, mel: Tensor) -> Tensor:
+        """Linear magnitudes of a log-mel on the wider grid: (batch, n_fft // 2 + 1, frames + 2 extra)."""
+        return F.pad(self.extractor.linear(mel), (self.extra, self.extra), mode="replicate")
+
+    def phase_of(self, waveform: Tensor, frames: int) -> Tensor:
+        """Unit spectrum of a waveform of ``frames`` mel frames, on the wider grid."""
+        length = (frames + 2 * self.extra - 1) * self.spec.hop
+        padded = F.pad(waveform, (self.start, max(0, length - self.start - waveform.shape[-1])))
+        return _unit(self._stft(padded[..., :length]))
+
+    def forward(self, magnitude: Tensor, phase: Tensor) -> Tensor:
+        """Magnitudes and a first phase → waveform (batch, frames × hop) of the mel's frames."""
+        previous = torch.zeros_like(phase)
+        for _ in range(self.iterations):
+            rebuilt = self._stft(self._istft(magnitude * phase))
+            phase = _unit(rebuilt - previous * (self.momentum / (1 + self.momentum)))
+            previous = rebuilt
+        count = (magnitude.shape[-1] - 2 * self.extra) * self.spec.hop
+        return self._istft(magnitude * phase)[:, self.start : self.start + count]
+
+    def _stft(self, x: Tensor) -> Tensor:
+        s = self.spec
+        return torch.stft(x, s.n_fft, s.hop, s.window, self.extractor.hann, center=True, return_complex=True)
+
+    def _istft(self, x: Tensor) -> Tensor:
+        s = self.spec
+        return torch.istft(x, s.n_fft, s.hop, s.window, self.extractor.hann, center=True)
 
 
 class GriffinLim(Vocoder):
@@ -19,43 +68,43 @@ class GriffinLim(Vocoder):
 
     def __init__(self, spec: FeatureSpec, iterations: int = 32, momentum: float = 0.99, seed: int = 0) -> None:
         super().__init__()
-        if iterations < 1:
-            raise InputError(f"GriffinLim: iterations must be at least 1, not {iterations}")
-        if spec.hop >= spec.window:
-            raise InputError(f"GriffinLim needs overlapping frames, not hop {spec.hop} and window {spec.window}")
         self.spec = spec
         self.context = 32
-        self.iterations = iterations
-        self.momentum = momentum
         self.seed = seed
-        self.extractor = MelSpectrogram(spec)
+        self.projection = Projection(spec, iterations, momentum)
 
     @torch.inference_mode()
     def forward(self, mel: Tensor) -> Tensor:
         self.check(mel)
-        spec = self.spec
-        magnitude = self.extractor.linear(mel)
-        # One frame more on each side, so that the hop samples at the ends lie under whole windows.
-        extra = -(-spec.n_fft // (2 * spec.hop))
-        magnitude = torch.nn.functional.pad(magnitude, (extra, extra), mode="replicate")
+        magnitude = self.projection.magnitude(mel)
         generator = torch.Generator().manual_seed(self.seed)
         angles = 2 * torch.pi * torch.rand(magnitude.shape, generator=generator)
-        phase = torch.polar(torch.ones_like(magnitude), angles.to(magnitude))
-        previous = torch.zeros_like(phase)
-        for _ in range(self.iterations):
-            rebuilt = self._stft(self._istft(magnitude * phase))
-            phase = rebuilt - previous * (self.momentum / (1 + self.momentum))
-            phase = phase / phase.abs().clamp(min=1e-16)
-            previous = rebuilt
-        waveform = self._istft(magnitude * phase)
-        # The centred transform puts frame i's centre at i × hop; ours is at n_fft / 2 - pad + i × hop.
-        start = extra * spec.hop - (spec.n_fft // 2 - spec.pad)
-        return waveform[:, start : start + mel.shape[-1] * spec.hop]
+        waveform: Tensor = self.projection(magnitude, torch.polar(torch.ones_like(magnitude), angles.to(magnitude)))
+        return waveform
 
-    def _stft(self, x: Tensor) -> Tensor:
-        s = self.spec
-        return torch.stft(x, s.n_fft, s.hop, s.window, self.extractor.hann, center=True, return_complex=True)
 
-    def _istft(self, x: Tensor) -> Tensor:
-        s = self.spec
-        return torch.istft(x, s.n_fft, s.hop, s.window, self.extractor.hann, center=True)
+class Refined(Vocoder):
+    """Another vocoder's output, drawn towards the mel by a few Griffin-Lim iterations from the vocoder's own phase.
+
+    The network's phase is a better start than a random one, and the mel's own magnitudes hold for voices and sounds
+    that the network was not trained on. For mels of recordings; a predicted mel is smoother than a recording's, and a
+    network trained on such mels puts back what its magnitudes lack.
+    """
+
+    def __init__(self, vocoder: Vocoder, iterations: int = 8, momentum: float = 0.5) -> None:
+        super().__init__()
+        self.vocoder = vocoder
+        self.spec = vocoder.spec
+        self.projection = Projection(self.spec, iterations, momentum)
+        reach = -(-self.spec.n_fft // self.spec.hop)  # frames that a frame shares samples with, on each side
+        self.context = vocoder.context + reach * (iterations + 1)
+
+    @torch.inference_mode()
+    def forward(self, mel: Tensor) -> Tensor:
+        phase = self.projection.phase_of(self.vocoder(mel), mel.shape[-1])
+        waveform: Tensor = self.projection(self.projection.magnitude(mel), phase)
+        return waveform
+
+
+def _unit(spectrum: Tensor) -> Tensor:
+    return spectrum / spectrum.abs().clamp(min=1e-16)

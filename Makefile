@@ -1,7 +1,7 @@
 # make demo   set up what speaking needs, and speak a sentence into demo.wav
 # make test   set up everything else, then lint, type-check and test
 #
-# A machine with Python >= 3.11 and pip is all that is needed; everything goes into .venv.
+# A machine with Python >= 3.11, pip and a C++ compiler is all that is needed; everything goes into .venv.
 # TORCH is what pip installs as torch; on Linux the plain wheel carries CUDA. For a smaller, CPU-only one:
 #   make demo TORCH='torch==2.13.0 --index-url <PyTorch's CPU wheel index>'
 

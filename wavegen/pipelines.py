@@ -188,7 +188,8 @@ def render(
     voice = load_vocoder(vocoder, device, spec, refine=refine)
     source = spec or voice.spec
     if x.shape[1] != source.bands:
-        raise InputError(f"{name}: has {x.shape[1]} bands, but its convention has {source.bands}")
+        hint = "; is it transposed?" if x.shape[2] == source.bands else "; name its convention with spec (--spec)"
+        raise InputError(f"{name}: has {x.shape[1]} bands, but its convention has {source.bands}{hint}")
     if convert:
         x = convert_mel(x, source, voice.spec)
     else:
@@ -359,7 +360,7 @@ def _in_range(name: str, value: Any, limits: tuple[float, float]) -> float:
     low, high = limits
     is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
     if not is_number or not low <= value <= high:
-        raise InputError(f"{name}: must be a number from {low:g} to {high:g}, not {value!r}")
+        raise InputError(f"{name}: must be a number from {low:.15g} to {high:.20g}, not {value!r}")
     return float(value)
 
 

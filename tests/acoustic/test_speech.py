@@ -92,7 +92,7 @@ def test_seed_decides_the_mel() -> None:
     assert torch.equal(mel(5, 0.0), mel(None))
 
 
-def test_pitch_and_energy_reach_the_decoder_in_their_units(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pitch_reaches_the_decoder_in_its_unit(monkeypatch: pytest.MonkeyPatch) -> None:
     model = small_model()
     seen: list[tuple[torch.Tensor, torch.Tensor]] = []
     decode = model._decode
@@ -103,10 +103,24 @@ def test_pitch_and_energy_reach_the_decoder_in_their_units(monkeypatch: pytest.M
 
     monkeypatch.setattr(model, "_decode", spy)
     model.synthesize(HELLO)
-    model.synthesize(HELLO, pitch_shift=12.0, energy=2.0)
-    octave, louder = seen[1][0] - seen[0][0], seen[1][1] - seen[0][1]
+    model.synthesize(HELLO, pitch_shift=12.0)
+    octave = seen[1][0] - seen[0][0]
     assert octave.numpy() == pytest.approx(np.log(2) / 0.2, rel=1e-4)
-    assert louder.numpy() == pytest.approx(np.log(2), rel=1e-4)
+    assert torch.equal(seen[1][1], seen[0][1])
+
+
+@pytest.mark.parametrize("name", ["bigvgan-24k", "parallel-wavegan-22k", "diffwave-22k"])
+def test_energy_is_a_factor_on_amplitude_in_any_convention(name: str) -> None:
+    from wavegen.audio.features import CONVENTIONS, MelSpectrogram
+
+    spec = CONVENTIONS[name]
+    torch.manual_seed(0)
+    model = SpeechTransformer(SMALL, spec).eval()
+    model.mel_mean.fill_({"ln": -3.0, "log10": -2.0, "db": 0.5}[spec.log])
+    model.mel_std.fill_(0.05)
+    scale = MelSpectrogram(spec)
+    plain, louder = (scale.expand(model.synthesize(HELLO, energy=e)) for e in (1.0, 2.0))
+    assert torch.allclose(louder / plain, torch.tensor(2.0), rtol=1e-3)
 
 
 @pytest.mark.parametrize(

@@ -70,7 +70,7 @@ def test_header_alone(file: Path) -> None:
 
 
 def test_another_role_is_named(file: Path, tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match=r"istft-vocoder checkpoint \(vocoder\), but a speech is needed"):
+    with pytest.raises(CheckpointError, match=r"kind istft-vocoder \(vocoder\); what is needed here is a speech model"):
         checkpoints.load(file, role="speech")
     small = SpeechTransformerConfig(channels=8, hidden=8, encoder_layers=1, decoder_layers=1, heads=1, kernel=3)
     checkpoints.save(tmp_path / "s.safetensors", SpeechTransformer(small, FeatureSpec()))

@@ -74,6 +74,16 @@ def test_split_is_disjoint_by_text_and_stable() -> None:
     assert len(again["test"]) == len(parts["test"])
 
 
+def test_a_small_folder_still_has_a_validation_text() -> None:
+    texts = [f"Sentence {i}." for i in range(1000)]
+    few = [u for u in (Utterance(str(i), t, Path("x")) for i, t in enumerate(texts)) if split_by_text([u])["train"]][:9]
+    parts = split_by_text([*few, Utterance("again", few[0].text, Path("x"))])
+    assert {u.text for u in parts["validation"]}.isdisjoint(u.text for u in parts["train"])
+    assert len({u.text for u in parts["validation"]}) == 1
+    assert sum(map(len, parts.values())) == 10
+    assert not split_by_text(few[:1])["validation"]
+
+
 def test_preparation_trims_levels_and_centres() -> None:
     rate = 24000
     t = np.arange(rate) / rate

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from wavegen.acoustic.tokens import token_ids
-from wavegen.audio.features import FeatureSpec
+from wavegen.audio.features import FeatureSpec, MelSpectrogram
 from wavegen.errors import InputError
 from wavegen.nn.transformer import Transformer
 from wavegen.text.symbols import SYMBOLS
@@ -162,7 +162,8 @@ class SpeechTransformer(nn.Module):
     ) -> Tensor:
         """Mel (1, bands, frames) of one utterance, given as symbols of :mod:`wavegen.text.symbols`.
 
-        ``speed`` divides durations (0.25–4); ``pitch_shift`` is in semitones (±12); ``energy`` is a factor on amplitude
+        ``speed`` divides durations (0.25–4); ``pitch_shift`` is in semitones (±12), followed as far as
+        the speaker's own range goes; ``energy`` is a factor on amplitude
         (0.25–4). ``variation`` (0–1) is the share of the speaker's unpredictable variation in duration and pitch that
         is drawn from ``generator``; without a generator nothing is random. InputError for values out of range.
         """
@@ -187,8 +188,12 @@ class SpeechTransformer(nn.Module):
             pitch = pitch + variation * self.residual[1] * smooth
         durations = (torch.exp(log_duration) / speed).round().clamp(1, LONGEST_TOKEN).long()
         pitch = pitch + pitch_shift * SEMITONE / self.pitch_std
-        loudness = loudness + torch.log(torch.tensor(energy)).to(device) / self.energy_std
-        return self._decode(encoded, mask, durations, pitch, loudness)
+        mel = self._decode(encoded, mask, durations, pitch, loudness)
+        # On the mel itself, so that the factor is exact: a condition is followed only as far as the speaker went.
+        if energy == 1.0:
+            return mel
+        scale = MelSpectrogram(self.spec).to(device)
+        return scale.compress(scale.expand(mel) * energy)
 
 
 def expand(x: Tensor, durations: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -67,6 +67,8 @@ def read_header(path: str | Path) -> Header:
     path = Path(path)
     if not path.is_file():
         raise InputError(f"{path}: no such checkpoint file")
+    if path.suffix == ".pt":
+        raise InputError(f"{path}: a model is a .safetensors file; training leaves it beside {path.name}")
     try:
         with safe_open(str(path), framework="pt") as file:
             metadata = file.metadata() or {}
@@ -98,7 +100,9 @@ def load(name_or_path: str | Path, device: str = "cpu", *, role: str | None = No
     if kind is None:
         raise CheckpointError(f"{path}: kind {header.kind!r} is not known to this version")
     if role is not None and kind.role != role:
-        raise CheckpointError(f"{path}: a {header.kind} checkpoint ({kind.role}), but a {role} is needed here")
+        raise CheckpointError(
+            f"{path}: holds a model of kind {header.kind} ({kind.role}); what is needed here is a {role} model"
+        )
     config_class, model_class = kind.classes()
     try:
         config = config_class(**{k: tuple(v) if isinstance(v, list) else v for k, v in header.config.items()})

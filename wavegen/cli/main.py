@@ -110,6 +110,13 @@ def _terminate(number: int, _: FrameType | None) -> None:
     raise _Terminated(number)
 
 
+def _command(error: TyperException) -> str:
+    """The command whose usage was wrong, if any, with a space behind it."""
+    context = getattr(error, "ctx", None)
+    path = [] if context is None else context.command_path.split()[1:]
+    return "".join(f"{word} " for word in path)
+
+
 def _globals_first(arguments: list[str]) -> list[str]:
     """The global flags may stand behind the command too: move them to the front."""
     end = arguments.index("--") if "--" in arguments else len(arguments)
@@ -133,7 +140,7 @@ def _leave(error: BaseException) -> int:
         case WavegenError():
             return _say(str(error), USAGE)
         case TyperException():
-            return _say(f"{error.format_message()} See: wavegen --help", USAGE)
+            return _say(f"{error.format_message().rstrip('.')}. See: wavegen {_command(error)}--help", USAGE)
         case OSError():
             where = f"{error.filename}: " if error.filename else ""
             return _say(f"{where}{error.strerror or error}", USAGE)

@@ -34,7 +34,10 @@ def speak(
         typer.Option("--raw", help="Write bare samples (16-bit little-endian, mono) to stdout as they are made."),
     ] = False,
     speed: Annotated[float, typer.Option("--speed", help="How fast, as a factor from 0.25 to 4.")] = 1.0,
-    pitch: Annotated[float, typer.Option("--pitch", help="How much higher, from -12 to 12 semitones.")] = 0.0,
+    pitch: Annotated[
+        float,
+        typer.Option("--pitch", help="How much higher, from -12 to 12 semitones; a voice follows within its range."),
+    ] = 0.0,
     energy: Annotated[float, typer.Option("--energy", help="How loud, as a factor from 0.25 to 4.")] = 1.0,
     variation: Annotated[
         float, typer.Option("--variation", help="How much timing and pitch differ from seed to seed, from 0 to 1.")

@@ -70,14 +70,26 @@ def _audio_path(folder: Path, name: str, source: Path, number: int) -> Path:
 def split_by_text(utterances: list[Utterance]) -> dict[str, list[Utterance]]:
     """Train, validation and test (about 93, 2 and 5 %), so that no text is in two of them.
 
-    A text's place depends on its letters alone, so it stays where it is when the folder grows.
+    A text's place depends on its letters alone, so it stays where it is when the folder grows. Only a folder so small
+    that nothing falls to validation lends it one training text.
     """
     parts: dict[str, list[Utterance]] = {"train": [], "validation": [], "test": []}
     for utterance in utterances:
-        letters = "".join(c for c in utterance.text.lower() if c.isalnum())
-        bucket = int.from_bytes(hashlib.sha256(letters.encode()).digest()[:4], "big") % 100
+        bucket = _digest(_letters(utterance)) % 100
         parts["test" if bucket < 5 else "validation" if bucket < 7 else "train"].append(utterance)
+    if not parts["validation"] and len({_letters(u) for u in parts["train"]}) > 1:
+        last = max(map(_letters, parts["train"]), key=_digest)
+        parts["validation"] = [u for u in parts["train"] if _letters(u) == last]
+        parts["train"] = [u for u in parts["train"] if _letters(u) != last]
     return parts
+
+
+def _letters(utterance: Utterance) -> str:
+    return "".join(c for c in utterance.text.lower() if c.isalnum())
+
+
+def _digest(letters: str) -> int:
+    return int.from_bytes(hashlib.sha256(letters.encode()).digest()[:4], "big")
 
 
 def prepare_waveform(samples: NDArray[np.float32], source_rate: int, target_rate: int) -> NDArray[np.float32]:

@@ -16,6 +16,7 @@ from wavegen.errors import InputError, MissingDependencyError
 from wavegen.evaluation import metrics, protocol
 from wavegen.evaluation.error_rates import character_errors, word_errors
 from wavegen.evaluation.results import SystemScores
+from wavegen.vocoders.griffin_lim import GriffinLim
 
 pytest.importorskip("librosa")
 pytest.importorskip("numba")
@@ -294,3 +295,9 @@ class TestSpeech:
         monkeypatch.setitem(sys.modules, "pocketsphinx", None)
         with pytest.raises(MissingDependencyError, match="pocketsphinx"):
             protocol.evaluate_speech(lambda text: coded(text, 1000))
+
+
+def test_labels_name_what_is_wrong() -> None:
+    quiet = Audio(np.zeros(24000, np.float32), 24000)
+    with pytest.raises(InputError, match=r"^song\.ogg: "):
+        protocol.evaluate_vocoder(GriffinLim(FeatureSpec(), 1), [quiet], labels=["song.ogg"], perceptual=False)

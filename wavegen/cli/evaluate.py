@@ -65,6 +65,7 @@ def evaluate_vocoder(
             name=vocoder,
             baseline_name=baseline,
             perceptual=perceptual,
+            labels=[path.name for path in paths],
             progress=step,
         )
     _show(result, json_file, report)

@@ -85,14 +85,16 @@ def evaluate_vocoder(
     perceptual: bool = True,
     peak: float | None = 0.95,
     seed: int = 0,
+    labels: Sequence[str] | None = None,
     progress: Progress | None = None,
 ) -> VocoderEvaluation:
     """Copy-synthesis of recordings through a vocoder, and a baseline, scored against the recordings.
 
-    Each recording is averaged to one channel, resampled to the vocoder's rate, freed of its mean and scaled to ``peak``
-    (None: level left as it is). ``perceptual=False`` leaves out PESQ and eSTOI and their packages. ``seed`` is that of
-    the bootstrap. Raises InputError for no recordings, vocoders of two sample rates, or a recording that is silent or
-    too short, by name; MissingDependencyError before any work is done.
+    Each recording is averaged to one channel, resampled to the vocoder's rate, freed of its mean and scaled to
+    ``peak`` (None: level left as it is). ``labels`` name the recordings in errors and results. ``perceptual=False``
+    leaves out PESQ and eSTOI and their packages. ``seed`` is that of the bootstrap. Raises InputError for no
+    recordings, vocoders of two sample rates, or a recording that is silent or too short, by name;
+    MissingDependencyError before any work is done.
     """
     if not recordings:
         raise InputError("evaluate_vocoder: no recordings")
@@ -108,6 +110,7 @@ def evaluate_vocoder(
     scored: list[list[_Scored]] = [[] for _ in systems]
     for index, recording in enumerate(recordings):
         label = f"recording {index + 1}" if isinstance(recording, Audio) else Path(recording).name
+        label = label if labels is None else labels[index]
         audio = recording if isinstance(recording, Audio) else read(Path(recording))
         try:
             reference = _reference(audio, rate, peak)

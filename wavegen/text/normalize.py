@@ -50,6 +50,8 @@ _SIGNS = {
     "¶": "paragraph", "©": "copyright",
 }  # fmt: skip
 _SIGN = re.compile(f"[{re.escape(''.join(_SIGNS))}]")
+_SHARP = re.compile(r"(?<![\w#])([A-Ga-g])#(?!#)(?=\W|$|\d|m|dim|aug|sus|add)")
+_FLAT = re.compile(r"(?<!\w)([A-G])b(?=\s(?:major|minor|maj|min|flat)\b|m\b|m?\d)")
 _HASHTAG = re.compile(r"#(?=\w)")
 _BOUND = re.compile(r"([<>])\s?(?=[\d.])")
 _SCIENTIFIC = re.compile(r"(?<![\w.])(\d+(?:\.\d+)?)[eE]([+-]?)(\d+)(?![\w.])")
@@ -105,8 +107,14 @@ def _spoken(sentence: str) -> str:
 
 
 def _beside_anything(sentence: str) -> str:
+    sentence = _SHARP.sub(lambda m: f"{_note(m[1])} sharp ", sentence)
+    sentence = _FLAT.sub(lambda m: f"{_note(m[1])} flat ", sentence)
     sentence = _NAME_WITH_DOT.sub("dot ", _TILDE.sub("about ", sentence))
     return _SCIENTIFIC.sub(lambda m: f"{m[1]} times 10^{m[2].replace('+', '')}{m[3]}", sentence)
+
+
+def _note(letter: str) -> str:
+    return "ay" if letter in "Aa" else letter  # "a sharp" would be an article
 
 
 def _phones(sentence: str) -> str:

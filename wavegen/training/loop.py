@@ -425,6 +425,9 @@ class _Logs:
             summary_writer: Any = SummaryWriter  # typed or not, by its version
             self.writer = summary_writer(str(trainer.output / "logs"))
         self.bar.start()
+        length = f"{c.steps} steps" if (c := trainer.config).steps is not None else f"{c.minutes:g} minutes"
+        size = sum(p.numel() for p in trainer.task.model.parameters())
+        self._print(f"training for {length} on {trainer.device}: {size:,} parameters, from step {trainer.steps_done}")
 
     def step(self, losses: dict[str, Tensor]) -> None:
         t = self.trainer

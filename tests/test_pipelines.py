@@ -89,7 +89,7 @@ def test_the_arguments_reach_the_model(monkeypatch: pytest.MonkeyPatch, vocoder:
         calls.append({"phonemes": phonemes} | options)
         return torch.full((1, 20, 4), -4.0)
 
-    fake = types.SimpleNamespace(spec=SPEC, synthesize=synthesize)
+    fake = types.SimpleNamespace(spec=SPEC, synthesize=synthesize, pitch_range=(-12.0, 12.0))
     voice = pipelines.load_vocoder(vocoder)
     monkeypatch.setattr(pipelines, "_model", lambda name, role, device: fake if role == "speech" else voice)
     script = [Pause(0.25), Utterance("a", ("AH0",)), Pause(0.5), Utterance("b", ("B", "IY1")), Utterance("c", ("S",))]
@@ -103,6 +103,34 @@ def test_the_arguments_reach_the_model(monkeypatch: pytest.MonkeyPatch, vocoder:
     assert given == {(2, -3, 0.5, 0.7)}
     assert calls[0]["generator"].initial_seed() == 9
     assert not torch.is_inference_mode_enabled()
+
+
+@pytest.mark.parametrize("pitch", [-12.0, 9.0])
+def test_pitch_beyond_the_voice_is_played_slower_or_faster(
+    pitch: float, monkeypatch: pytest.MonkeyPatch, vocoder: str
+) -> None:
+    """A tone stands for the voice: it comes out shifted by what the voice does not follow, at the speed asked for."""
+    calls: list[dict[str, Any]] = []
+
+    def synthesize(phonemes: tuple[str, ...], **options: Any) -> torch.Tensor:
+        calls.append(options)
+        return torch.full((1, 20, round(200 / options["speed"])), -4.0)
+
+    class Tone:
+        spec = SPEC
+
+        def __call__(self, mel: torch.Tensor) -> torch.Tensor:
+            return 0.5 * torch.sin(2 * torch.pi * 440 * torch.arange(mel.shape[-1] * 256) / 24000)[None]
+
+    fake = types.SimpleNamespace(spec=SPEC, synthesize=synthesize, pitch_range=(-3.0, 7.0))
+    monkeypatch.setattr(pipelines, "_model", lambda name, role, device: fake)
+    monkeypatch.setattr(pipelines, "load_vocoder", lambda *_: Tone())
+    audio = pipelines.speak("a", pitch=pitch, speed=2.0)
+    assert calls[0]["pitch_shift"] == (-3.0 if pitch < 0 else 7.0)
+    assert audio.samples.shape[1] == pytest.approx(100 * 256, rel=0.02)
+    spectrum = np.abs(np.fft.rfft(audio.samples[0] * np.hanning(audio.samples.shape[1])))
+    expected = 440 * 2 ** ((pitch - calls[0]["pitch_shift"]) / 12)
+    assert spectrum.argmax() * 24000 / audio.samples.shape[1] == pytest.approx(expected, rel=0.01)
 
 
 def test_speak_resamples_on_request(speech: str, vocoder: str) -> None:

@@ -57,6 +57,9 @@ class SpeechModel(Protocol):
 
     spec: FeatureSpec
 
+    @property
+    def pitch_range(self) -> tuple[float, float]: ...
+
     def synthesize(
         self,
         phonemes: Sequence[str],
@@ -105,11 +108,12 @@ def speak_stream(
 ) -> SpeechStream:
     """Speak ``text`` sentence by sentence. Arguments are checked and models loaded at the call, not at the first chunk.
 
-    ``model`` and ``vocoder`` are names of shipped models or checkpoint files, ``vocoder`` also "griffin-lim". ``speed``
-    is a factor in 0.25-4, ``pitch`` a shift of -12 to 12 semitones, ``energy`` a factor on the amplitude in 0.25-4,
-    ``variation`` (0-1) how much timing and pitch differ from seed to seed, ``sentence_silence`` the seconds (0-10)
-    between two sentences, ``sample_rate`` (4000-384000 Hz) by default the models' own. The same ``seed`` gives the same
-    samples. A sentence whose peak would exceed 0.99 is scaled down to it.
+    ``model`` and ``vocoder`` are names of shipped models or checkpoint files, ``vocoder`` also "griffin-lim".
+    ``speed`` is a factor in 0.25-4, ``pitch`` a shift of -12 to 12 semitones (beyond the voice's own range its timbre
+    shifts too), ``energy`` a factor on the amplitude in 0.25-4, ``variation`` (0-1) how much timing and pitch differ
+    from seed to seed, ``sentence_silence`` the seconds (0-10) between two sentences, ``sample_rate`` (4000-384000 Hz)
+    by default the models' own. The same ``seed`` gives the same samples. A sentence whose peak would exceed 0.99 is
+    scaled down to it.
 
     Raises InputError for a text without anything to say or an argument out of range, CheckpointError for a bad model.
     """
@@ -131,20 +135,24 @@ def speak_stream(
     voice = load_vocoder(vocoder, device, speech.spec)
     speech.spec.require(voice.spec, f"speech model {model} and vocoder {vocoder} do not fit")
     rate = sample_rate or speech.spec.sample_rate
+    low, high = speech.pitch_range
+    within = min(max(pitch, low), high)
+    # Beyond what the voice follows, the waveform is played slower or faster, and spoken faster or slower for that.
+    played = 2 ** ((pitch - within) / 12)
     generator = torch.Generator().manual_seed(int(seed))
 
     def sentence(item: Utterance) -> NDArray[np.float32]:
         with torch.inference_mode():
             mel = speech.synthesize(
                 item.phonemes,
-                speed=speed,
-                pitch_shift=pitch,
+                speed=speed / played,
+                pitch_shift=within,
                 energy=energy,
                 variation=variation,
                 generator=generator,
             )
             wave = _samples(voice(mel))[0]
-        return _unclipped(resample(wave, speech.spec.sample_rate, rate))
+        return _unclipped(resample(wave, round(speech.spec.sample_rate * played), rate))
 
     def chunks() -> Iterator[NDArray[np.float32]]:
         before: Utterance | Pause | None = None

@@ -126,7 +126,7 @@ def test_energy_is_a_factor_on_amplitude_in_any_convention(name: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"speed": 0.1}, "speed must lie between 0.25 and 4, not 0.1"),
+        ({"speed": 0.01}, "speed must lie between 0.1 and 10, not 0.01"),
         ({"speed": float("nan")}, "speed must lie"),
         ({"pitch_shift": 13.0}, "pitch_shift must lie between -12 and 12"),
         ({"energy": 0.0}, "energy must lie"),

@@ -149,6 +149,15 @@ class SpeechTransformer(nn.Module):
         mel: Tensor = self.output(decoded.transpose(1, 2)).transpose(1, 2).float()
         return mel * self.mel_std[:, None] + self.mel_mean[:, None]
 
+    @property
+    def pitch_range(self) -> tuple[float, float]:
+        """Semitones by which pitch can be shifted and is followed: -1 to 2.5 standard deviations of the speaker's own.
+
+        Measured: further down, voiced sounds lose their voice; further up, the shift falls short.
+        """
+        deviation = float(self.pitch_std) / SEMITONE
+        return -deviation, 2.5 * deviation
+
     @torch.inference_mode()
     def synthesize(
         self,
@@ -162,13 +171,13 @@ class SpeechTransformer(nn.Module):
     ) -> Tensor:
         """Mel (1, bands, frames) of one utterance, given as symbols of :mod:`wavegen.text.symbols`.
 
-        ``speed`` divides durations (0.25–4); ``pitch_shift`` is in semitones (±12), followed as far as
-        the speaker's own range goes; ``energy`` is a factor on amplitude
-        (0.25–4). ``variation`` (0–1) is the share of the speaker's unpredictable variation in duration and pitch that
-        is drawn from ``generator``; without a generator nothing is random. InputError for values out of range.
+        ``speed`` divides durations (0.1–10); ``pitch_shift`` is in semitones (±12), followed within
+        :attr:`pitch_range`; ``energy`` is a factor on amplitude (0.25–4). ``variation`` (0–1) is the share of the
+        speaker's unpredictable variation in duration and pitch that is drawn from ``generator``; without a generator
+        nothing is random. InputError for values out of range.
         """
         for name, value, low, high in (
-            ("speed", speed, 0.25, 4.0),
+            ("speed", speed, 0.1, 10.0),
             ("pitch_shift", pitch_shift, -12.0, 12.0),
             ("energy", energy, 0.25, 4.0),
             ("variation", variation, 0.0, 1.0),

@@ -36,7 +36,7 @@ def speak(
     speed: Annotated[float, typer.Option("--speed", help="How fast, as a factor from 0.25 to 4.")] = 1.0,
     pitch: Annotated[
         float,
-        typer.Option("--pitch", help="How much higher, from -12 to 12 semitones; a voice follows within its range."),
+        typer.Option("--pitch", help="How much higher, from -12 to 12 semitones."),
     ] = 0.0,
     energy: Annotated[float, typer.Option("--energy", help="How loud, as a factor from 0.25 to 4.")] = 1.0,
     variation: Annotated[

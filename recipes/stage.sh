@@ -4,6 +4,7 @@ stage() {
     local name="$1" config="$2"
     shift 2
     if [ -e "$runs/$name/done" ]; then
+        echo "$runs/$name: trained already (remove it to train anew)" >&2
         return
     fi
     if [ -e "$runs/$name/state.pt" ]; then

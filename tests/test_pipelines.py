@@ -172,6 +172,12 @@ def test_out_of_range(option: str, value: Any, speech: str, vocoder: str) -> Non
         wavegen.speak_stream(TEXT, model=speech, vocoder=vocoder, **{option: value})
 
 
+def test_limits_are_told_exactly() -> None:
+    for option, value, limits in (("seed", 2**63, "0 to 9223372036854775807"), ("speed", 5, "0.25 to 4")):
+        with pytest.raises(InputError, match=rf"^{option}: must be a number from {limits}, not {value}$"):
+            pipelines.speak_stream("x", **{option: value})  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize(("option", "value"), [("seed", 1.5), ("seed", 1.0), ("sample_rate", 16000.5)])
 def test_no_whole_number(option: str, value: Any, speech: str, vocoder: str) -> None:
     with pytest.raises(InputError, match=f"^{option}:? must be a whole number.*, not {value}"):
@@ -238,6 +244,12 @@ def test_a_device_that_is_not_there(vocoder: str) -> None:
         for name in (vocoder, "griffin-lim"):
             with pytest.raises(InputError, match=re.escape(f"device {device!r} cannot be used")):
                 pipelines.load_vocoder(name, device)  # type: ignore[arg-type]
+
+
+def test_the_reason_against_a_device_is_short() -> None:
+    with pytest.raises(InputError) as caught:  # torch's own message lists every backend
+        pipelines.load_vocoder("griffin-lim", "vulkan")
+    assert len(str(caught.value)) < 200
 
 
 def test_models_are_kept_until_their_file_changes(tmp_path: Path, checkpoints: Path, vocoder: str) -> None:

@@ -368,8 +368,12 @@ def _in_range(name: str, value: Any, limits: tuple[float, float]) -> float:
     low, high = limits
     is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
     if not is_number or not low <= value <= high:
-        raise InputError(f"{name}: must be a number from {low:.15g} to {high:.20g}, not {value!r}")
+        raise InputError(f"{name}: must be a number from {_plain(low)} to {_plain(high)}, not {value!r}")
     return float(value)
+
+
+def _plain(limit: float) -> str:
+    return str(limit) if isinstance(limit, int) else f"{limit:g}"  # "g" would round a large whole number
 
 
 def _silence(seconds: float, rate: int) -> NDArray[np.float32]:

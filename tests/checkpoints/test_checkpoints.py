@@ -199,3 +199,9 @@ def test_shipped_models_load_and_have_cards() -> None:
         assert model.licence
         assert "licence" in checkpoints.card(model.name).lower()
         checkpoints.load(model.name)
+
+
+def test_a_training_checkpoint_is_not_a_model(tmp_path: Path) -> None:
+    (tmp_path / "state.pt").write_bytes(b"anything")
+    with pytest.raises(InputError, match=r"state\.pt: a model is a \.safetensors file"):
+        checkpoints.load(tmp_path / "state.pt")

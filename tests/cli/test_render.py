@@ -107,3 +107,13 @@ def test_refused(arguments: list[str], message: str, vocoder: str, capfd: pytest
     assert message in shown
     assert shown.count("\n") == 1
     assert sorted(path.name for path in Path().iterdir()) == ["a.npz"]
+
+
+def test_refinement_is_that_of_the_functions_by_default() -> None:
+    import inspect
+
+    from wavegen import pipelines
+    from wavegen.cli import evaluate, render, resynth
+
+    for command in (render.render, resynth.resynth, evaluate.evaluate_vocoder):
+        assert inspect.signature(command).parameters["refine"].default == pipelines.REFINE

@@ -1,4 +1,4 @@
-"""Griffin-Lim: consistency improves with iterations, timing is kept, seeds decide, bad input is refused."""
+"""Griffin-Lim: consistency improves with iterations, timing is kept, seeds decide, bad input is refused; refinement."""
 
 import dataclasses
 
@@ -7,7 +7,8 @@ import torch
 
 from wavegen.audio.features import CONVENTIONS, FeatureSpec, MelSpectrogram
 from wavegen.errors import InputError
-from wavegen.vocoders.griffin_lim import GriffinLim
+from wavegen.vocoders.base import Vocoder
+from wavegen.vocoders.griffin_lim import ROWS, GriffinLim, Refined
 
 SPEC = FeatureSpec()
 
@@ -64,3 +65,63 @@ def test_bad_input() -> None:
         GriffinLim(SPEC)(torch.full((1, 100, 3), torch.nan))
     with pytest.raises(InputError, match="100"):
         GriffinLim(dataclasses.replace(SPEC))(torch.zeros(1, 80, 3))
+
+
+class Recording(Vocoder):
+    """A vocoder without fault: it knows the recording. ``delay`` makes it late."""
+
+    def __init__(self, spec: FeatureSpec, waveform: torch.Tensor, delay: int = 0) -> None:
+        super().__init__()
+        self.spec, self.context, self.waveform, self.delay = spec, 0, waveform, delay
+
+    def forward(self, mel: torch.Tensor) -> torch.Tensor:
+        return self.waveform.roll(self.delay, -1)[:, : mel.shape[-1] * self.spec.hop]
+
+
+def harmonics(spec: FeatureSpec, frames: int) -> torch.Tensor:
+    t = torch.arange(frames * spec.hop) / spec.sample_rate
+    k = torch.arange(1, 12)[:, None]
+    return (0.1 / k**0.5 * torch.sin(2 * torch.pi * 180 * k * t * (1 + t) + k**2)).sum(0, keepdim=True)
+
+
+def correlation(a: torch.Tensor, b: torch.Tensor) -> float:
+    return float((a * b).sum() / (a.norm() * b.norm()))
+
+
+@pytest.mark.parametrize("name", ["bigvgan-24k", "tacotron2-22k", "diffwave-22k", "fatchord-wavernn-22k"])
+def test_refinement_keeps_the_phase_it_starts_from(name: str) -> None:
+    spec = CONVENTIONS[name]
+    x = harmonics(spec, 60)
+    mel = MelSpectrogram(spec)(x)[..., :60]
+    y = Refined(Recording(spec, x), 4)(mel)
+    assert y.shape == x.shape
+    assert correlation(y, x) > 0.9
+    late = Refined(Recording(spec, x, delay=3), 4)(mel)
+    assert correlation(late, x) < correlation(late, x.roll(3, -1)) - 0.05
+
+
+def test_refinement_of_many_rows_is_that_of_each() -> None:
+    vocoder = Refined(GriffinLim(SPEC, 1), 2)
+    mel = MelSpectrogram(SPEC)(tones(6144, 24000)) + 0.5 * torch.arange(ROWS + 3)[:, None, None]
+    rows = vocoder(mel)
+    assert rows.shape == (ROWS + 3, mel.shape[-1] * 256)
+    # The first phases are drawn for a whole part, so compare parts.
+    assert torch.allclose(rows[ROWS:], vocoder(mel[ROWS:]), atol=1e-5)
+    assert torch.allclose(rows[:ROWS], vocoder(mel[:ROWS]), atol=1e-5)
+
+
+def test_refinement_streams_and_takes_one_frame() -> None:
+    class Network(Recording):
+        def forward(self, mel: torch.Tensor) -> torch.Tensor:
+            self.check(mel)
+            return torch.sin(mel.mean(1).repeat_interleave(256, 1) * 900)
+
+    vocoder = Refined(Network(SPEC, torch.zeros(1, 0)), 3)
+    assert torch.isfinite(vocoder(torch.full((1, 100, 1), -3.0))).all()
+    mel = MelSpectrogram(SPEC)(harmonics(SPEC, 150) + 1e-3 * torch.randn(1, 150 * 256, generator=torch.manual_seed(0)))
+    whole = vocoder(mel)
+    streamed = torch.cat(list(vocoder.stream(mel.split(13, -1), block=20)), dim=-1)
+    assert (streamed - whole).abs().max() < 0.01 * whole.abs().max()
+    for bad in (torch.zeros(1, 80, 3), torch.zeros(1, 100, 0), torch.full((1, 100, 3), torch.nan)):
+        with pytest.raises(InputError, match="mel"):
+            vocoder(bad)

@@ -62,7 +62,7 @@ def evaluate_vocoder(
             voice,
             paths if seconds is None else [_middle(path, seconds) for path in paths],
             baseline=None if baseline == "none" else pipelines.load_vocoder(baseline, device, voice.spec),
-            name=vocoder,
+            name=f"{vocoder}, refined {refine}" if refine and vocoder != pipelines.GRIFFIN_LIM else vocoder,
             baseline_name=baseline,
             perceptual=perceptual,
             labels=[path.name for path in paths],
@@ -93,7 +93,7 @@ def evaluate_speech(
         result = protocol.evaluate_speech(
             functools.partial(pipelines.speak, model=model, vocoder=vocoder, device=device),
             utterances,
-            copy=functools.partial(pipelines.resynth, vocoder=vocoder, device=device),
+            copy=functools.partial(pipelines.resynth, vocoder=vocoder, refine=0, device=device),
             progress=step,
         )
     _show(result, json_file, report)

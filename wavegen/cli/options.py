@@ -16,7 +16,10 @@ Vocoder = Annotated[
 ]
 Refine = Annotated[
     int,
-    typer.Option("--refine", help="Iterations, 0 to 64, that draw a neural vocoder's output towards the mel."),
+    typer.Option(
+        "--refine",
+        help="Iterations, 0 to 64, that draw a neural vocoder's output towards the mel; 0 suits predicted mels.",
+    ),
 ]
 Model = Annotated[str, typer.Option("--model", help="Name or checkpoint file of the speech model.")]
 Device = Annotated[str, typer.Option("--device", help="Where to compute: cpu, cuda, cuda:1, mps.")]

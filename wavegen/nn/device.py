@@ -14,6 +14,7 @@ def usable_device(name: str) -> torch.device:
             device = torch.device(name)
             torch.ones(1, device=device).item()
     except (RuntimeError, AssertionError, NotImplementedError, TypeError, ImportError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else "not available"
+        # The first sentence: torch adds all its backends to what it cannot run.
+        reason = str(error).strip().splitlines()[0].split(". ")[0] if str(error).strip() else "not available"
         raise InputError(f"device {name!r} cannot be used: {reason}") from None
     return device

@@ -11,6 +11,8 @@ from wavegen.audio.features import FeatureSpec, MelSpectrogram
 from wavegen.errors import InputError
 from wavegen.vocoders.base import Vocoder
 
+ROWS = 8  # of a batch refined at a time: spectra take far more memory than mels
+
 
 class Projection(nn.Module):
     """The iterations: between spectra of the wanted magnitudes and spectra that are some waveform's.
@@ -101,6 +103,9 @@ class Refined(Vocoder):
 
     @torch.inference_mode()
     def forward(self, mel: Tensor) -> Tensor:
+        return torch.cat([self._refined(rows) for rows in torch.split(mel, ROWS)])
+
+    def _refined(self, mel: Tensor) -> Tensor:
         phase = self.projection.phase_of(self.vocoder(mel), mel.shape[-1])
         waveform: Tensor = self.projection(self.projection.magnitude(mel), phase)
         return waveform

@@ -144,15 +144,6 @@ def _next_in(words: str) -> Callable[[_Context], bool]:
     return lambda context: context.at(1) in listed
 
 
-def _is_past_read(c: _Context) -> bool:
-    before = c.at(-1)
-    if before in _HAVE | _BE | _THIRD_PERSONS or (before.endswith("ly") and c.at(-2) in _HAVE | _BE):
-        return True
-    if c.starts or before in _AUXILIARIES or before in _DETERMINERS:
-        return False
-    return before not in _SUBJECTS or c.any(_PAST_CUES)
-
-
 _LEAD_THINGS = _next_in("pipe pipes paint poisoning bullet bullets shot pencil pencils weight weights acid ore mines")
 _LIVE_THINGS = _next_in(
     "music show shows concert concerts performance performances audience audiences broadcast broadcasts coverage "

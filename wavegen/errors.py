@@ -16,5 +16,9 @@ class MissingDependencyError(WavegenError, ImportError):
         super().__init__(f"{purpose} needs {package}; install it with: pip install 'wavegen[{extra}]'")
 
 
+class KernelsError(WavegenError, ImportError):
+    """The compiled kernels do not load, or lack what was asked of them; the message says how to build them."""
+
+
 class CheckpointError(WavegenError):
     """A checkpoint file is damaged, of another kind, or of another format version."""

@@ -24,6 +24,7 @@ KINDS = {
     kind.name: kind
     for kind in (
         Kind("istft-vocoder", "vocoder", "wavegen.vocoders.istft", "ISTFTVocoder"),
+        Kind("wavenet", "vocoder", "wavegen.vocoders.wavenet", "WaveNet"),
         Kind("speech-transformer", "speech", "wavegen.acoustic.speech", "SpeechTransformer"),
         Kind("aligner", "aligner", "wavegen.acoustic.aligner", "Aligner"),
     )

@@ -18,6 +18,7 @@ from wavegen.training.loop import LoopConfig, Task, Trainer, own_device
 
 TASKS = {
     "vocoder": ("wavegen.training.tasks.vocoder", "VocoderTask"),
+    "wavenet": ("wavegen.training.tasks.wavenet", "WaveNetTask"),
     "aligner": ("wavegen.training.tasks.aligner", "AlignerTask"),
     "speech": ("wavegen.training.tasks.speech", "SpeechTask"),
 }

@@ -38,6 +38,13 @@ class Vocoder(nn.Module):
         Samples are given out ``context`` frames behind what came in, ``block`` frames at a time, so memory is
         bounded. The context is computed anew for each block: short blocks cost more. InputError for a block below 1.
         """
+        for mel, start, count in self.spans(chunks, block):
+            hop = self.spec.hop
+            waveform: Tensor = self(mel)
+            yield waveform[..., start * hop : (start + count) * hop]
+
+    def spans(self, chunks: Iterable[Tensor], block: int) -> Iterator[tuple[Tensor, int, int]]:
+        """Chunks of mel cut anew: (``block`` frames with their context, where they begin in it, how many they are)."""
         if block < 1:
             raise InputError(f"block must be at least one frame, not {block}")
         buffer: Tensor | None = None
@@ -46,13 +53,13 @@ class Vocoder(nn.Module):
             self._check_chunk(chunk)
             buffer = chunk if buffer is None else torch.cat([buffer, chunk], dim=-1)
             while buffer.shape[-1] >= left + block + self.context:
-                yield self._span(buffer[..., : left + block + self.context], left, block)
+                yield buffer[..., : left + block + self.context], left, block
                 keep = min(self.context, left + block)
                 buffer = buffer[..., left + block - keep :].clone()
                 left = keep
         while buffer is not None and buffer.shape[-1] > left:
             count = min(block, buffer.shape[-1] - left)
-            yield self._span(buffer[..., : left + count + self.context], left, count)
+            yield buffer[..., : left + count + self.context], left, count
             keep = min(self.context, left + count)
             buffer = buffer[..., left + count - keep :]
             left = keep
@@ -61,8 +68,3 @@ class Vocoder(nn.Module):
         if chunk.dim() == 3 and chunk.shape[-1] == 0 and chunk.shape[1] == self.spec.bands:
             return
         self.check(chunk)
-
-    def _span(self, mel: Tensor, start: int, count: int) -> Tensor:
-        hop = self.spec.hop
-        waveform: Tensor = self(mel)
-        return waveform[..., start * hop : (start + count) * hop]

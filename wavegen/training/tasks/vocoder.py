@@ -4,13 +4,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from wavegen.audio.features import FeatureSpec, MelSpectrogram
 from wavegen.errors import InputError
-from wavegen.training.data import Utterance, batch_indices, cached_waveforms, require_batch, seed_of, share
+from wavegen.training.data import Utterance, cached_waveforms
 from wavegen.training.discriminators import DiscriminatorConfig, Discriminators
 from wavegen.training.loop import Batch, Task, Trainer, Validation
 from wavegen.training.losses import (
@@ -20,6 +19,7 @@ from wavegen.training.losses import (
     discriminator_loss,
     feature_matching_loss,
 )
+from wavegen.training.segments import PredictedMels, draws, require_segments, with_gain
 from wavegen.vocoders.istft import ISTFTVocoder, ISTFTVocoderConfig
 
 
@@ -46,13 +46,9 @@ class VocoderTaskConfig:
     predicted_share: float = 0.5
 
     def __post_init__(self) -> None:
-        require_batch(self.batch)
-        if self.frames < 1:
-            raise InputError(f"task.frames must be positive, not {self.frames}")
+        require_segments(self.batch, self.frames, self.gain_db)
         if not self.stft_sizes or min(self.stft_sizes) < 4:
             raise InputError(f"task.stft_sizes must be FFT sizes of 4 or more, not {self.stft_sizes}")
-        if len(self.gain_db) != 2:
-            raise InputError(f"task.gain_db must be two values, not {self.gain_db}")
 
 
 class VocoderTask(Task):
@@ -106,24 +102,28 @@ class VocoderTask(Task):
 
     def batch(self, step: int, rank: int, world: int) -> Batch:
         c, spec = self.config, self.spec
-        items = batch_indices(len(self.usable), step, c.batch, self.seed)
-        generator = torch.Generator().manual_seed(seed_of(self.seed, step, 7))
-        draws = torch.rand(c.batch, 3, generator=generator)
         waves, mels, use = [], [], []
-        for k in share(range(c.batch), rank, world):
-            index = self.usable[items[k]]
+        for draw in draws(
+            len(self.usable),
+            step,
+            c.batch,
+            self.seed,
+            rank,
+            world,
+            gain_db=c.gain_db,
+            predicted_share=c.predicted_share,
+        ):
+            index = self.usable[draw.item]
             frames_total = self.train_set.length(index) // spec.hop
             first = self._first()
             last = frames_total - c.frames - first
-            frame = first + int(float(draws[k, 0]) * max(1, last - first))
+            frame = first + int(draw.place * max(1, last - first))
             wave = self.train_set.waveform(index, frame * spec.hop - spec.pad, self._span())
             mel = None
-            if self.predicted is not None and float(draws[k, 2]) < c.predicted_share:
+            if self.predicted is not None and draw.predicted:
                 mel = self.predicted.segment(index, frame, c.frames)
             if mel is None:
-                gain_db = c.gain_db[0] + (c.gain_db[1] - c.gain_db[0]) * float(draws[k, 1])
-                wave = wave * 10 ** (gain_db / 20)
-                wave = wave / max(float(abs(wave).max()), 1.0)
+                wave = with_gain(wave, draw.gain_db)
             waves.append(torch.from_numpy(wave))
             use.append(mel is not None)
             mels.append(torch.zeros(spec.bands, c.frames) if mel is None else mel)
@@ -189,33 +189,6 @@ class VocoderTask(Task):
                 audio[f"recording/{place}"] = (wave[0].cpu().numpy(), self.spec.sample_rate)
                 mels[f"output/{place}"] = self.extractor(output)[0].cpu().numpy()
         return Validation(losses, audio, mels)
-
-
-class PredictedMels:
-    """Mels an acoustic model predicted for the training utterances with the recordings' own durations: ID.npy each.
-
-    The files are opened when needed: a mapped file holds a descriptor, and thousands are more than a process may have.
-    """
-
-    def __init__(self, folder: Path, ids: list[str], bands: int) -> None:
-        self.bands = bands
-        self.paths = [folder / f"{name}.npy" for name in ids]
-        missing = [path.name for path in self.paths if not path.is_file()]
-        if missing:
-            raise InputError(f"{folder}: no predicted mel {missing[0]} ({len(missing)} of {len(ids)} are missing)")
-
-    def segment(self, index: int, frame: int, frames: int) -> Tensor | None:
-        """(bands, frames) from a frame on, or None where the mel is shorter than that."""
-        path = self.paths[index]
-        try:
-            mel = np.load(path, mmap_mode="r")
-        except (ValueError, EOFError, OSError) as error:
-            raise InputError(f"{path}: not a predicted mel ({error})") from None
-        if mel.ndim != 2 or mel.shape[0] != self.bands:
-            raise InputError(f"{path}: a predicted mel must be ({self.bands}, frames), not {mel.shape}")
-        if frame + frames > mel.shape[-1]:
-            return None
-        return torch.from_numpy(mel[:, frame : frame + frames].astype("float32"))
 
 
 def _halves(tensors: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:

@@ -1,0 +1,373 @@
+"""WaveNet: the next sample from all samples before it and the mel, through gated, dilated, causal convolutions.
+
+Follows van den Oord et al. 2016, "WaveNet: A generative model for raw audio"; conditioned on a mel as in Shen et al.
+2018 (Tacotron 2) and Ping et al. 2019 (ClariNet), by one learned interpolation of frames that all channels share.
+"""
+
+import copy
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from wavegen.audio.features import FeatureSpec
+from wavegen.errors import InputError
+from wavegen.nn.convnext import ConvNeXtBlock
+from wavegen.ops.gated_layer import gated_layer
+from wavegen.ops.wavenet import PRECISIONS, PackedWaveNet, WaveNetWeights
+from wavegen.vocoders.base import Vocoder
+from wavegen.vocoders.distributions import MuLaw, check_sampling, distribution
+
+ENCODER_KERNEL = 7  # of each ConvNeXt block
+BLOCK = 64  # frames whose conditioning is computed together
+PATIENCE = 0.05  # seconds that one call of the kernel should last, so that Ctrl-C and progress come through
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How samples are drawn, and the ``precision`` of the kernels: "fp32", "bf16" or "int8".
+
+    ``temperature`` 0 takes the likeliest value, 1 the model's own distribution; ``top_k`` (0: off) and ``top_p`` (1:
+    off) keep the likeliest classes of a softmax. The same ``seed`` gives the same samples on the same machine.
+    """
+
+    temperature: float = 1.0
+    top_k: int = 0
+    top_p: float = 1.0
+    seed: int = 0
+    precision: str = "bf16"
+
+    def __post_init__(self) -> None:
+        if self.precision not in PRECISIONS:
+            raise InputError(f"precision must be one of {', '.join(PRECISIONS)}, not {self.precision!r}")
+        if not 0 <= self.seed < 2**63:
+            raise InputError(f"seed must be from 0 to 2^63 - 1, not {self.seed}")
+        check_sampling(self.temperature, self.top_k, self.top_p, softmax=True)
+
+
+@dataclass(frozen=True)
+class WaveNetConfig:
+    """Channels of the ``residual`` stream, each ``gate`` half, ``skip`` and ``head``; ``layers`` of ``width`` taps.
+
+    Layer l's dilation is 2 ** (l % cycle). ``output`` is "mulaw8", "mulaw10", "gaussian" or "logistics" (of
+    ``mixtures``). The mel passes through ``encoder`` channels and ``encoder_layers`` blocks at frame rate.
+    """
+
+    residual: int = 64
+    gate: int = 64
+    skip: int = 256
+    head: int = 256
+    width: int = 2
+    layers: int = 20
+    cycle: int = 10
+    output: str = "mulaw8"
+    mixtures: int = 10
+    encoder: int = 128
+    encoder_layers: int = 2
+
+    def __post_init__(self) -> None:
+        for name in ("residual", "gate", "skip", "head", "layers", "cycle", "encoder"):
+            if getattr(self, name) < 1:
+                raise InputError(f"WaveNetConfig.{name} must be positive, not {getattr(self, name)}")
+        if self.encoder_layers < 0:
+            raise InputError(f"WaveNetConfig.encoder_layers must not be negative: {self.encoder_layers}")
+        if self.width not in (2, 3):
+            raise InputError(f"WaveNetConfig.width must be 2 or 3, not {self.width}")
+        if self.cycle > 16:
+            raise InputError(f"WaveNetConfig.cycle must be at most 16, not {self.cycle}")
+        try:
+            distribution(self.output, self.mixtures)
+        except InputError as error:
+            raise InputError(f"WaveNetConfig: {error}") from None
+
+    @property
+    def dilations(self) -> tuple[int, ...]:
+        return tuple(2 ** (layer % self.cycle) for layer in range(self.layers))
+
+    @property
+    def receptive_field(self) -> int:
+        """How many samples before it one sample depends on."""
+        return (self.width - 1) * sum(self.dilations) + 1
+
+
+class WaveNet(Vocoder):
+    """Mel (batch, bands, frames) → waveform (batch, frames × hop), drawn sample by sample.
+
+    The spec's padding must be "same", so that a frame stands over its own hop samples. ``context`` counts the frames on
+    each side that reach a sample through its conditioning. ``sampling`` says how samples are drawn.
+    """
+
+    def __init__(self, config: WaveNetConfig, spec: FeatureSpec) -> None:
+        super().__init__()
+        if spec.padding != "same":
+            raise InputError('WaveNet needs a FeatureSpec with padding "same"')
+        self.config, self.spec = config, spec
+        self.distribution = distribution(config.output, config.mixtures)
+        c, half = config, ENCODER_KERNEL // 2
+        self.encoder_context = 1 + half * c.encoder_layers
+        self.context = self.encoder_context + 1
+        self.mel_input = nn.Conv1d(spec.bands, c.encoder, 3, padding=1)
+        self.mel_norm = nn.LayerNorm(c.encoder, eps=1e-6)
+        scale = 1 / max(1, c.encoder_layers)
+        self.mel_blocks = nn.ModuleList(
+            ConvNeXtBlock(c.encoder, 3 * c.encoder, ENCODER_KERNEL, scale) for _ in range(c.encoder_layers)
+        )
+        self.interpolation = nn.Parameter(linear_interpolation(spec.hop))
+        classes = isinstance(self.distribution, MuLaw)
+        self.input = _parameter(self.distribution.parameters if classes else 2, c.residual)
+        self.dilated = _parameter(c.layers, 2 * c.gate, c.residual, c.width)
+        self.dilated_bias = _parameter(c.layers, 2 * c.gate)
+        self.conditioning_weight = _parameter(c.layers, 2 * c.gate, c.encoder)
+        self.residual = _parameter(c.layers - 1, c.residual, c.gate)
+        self.residual_bias = _parameter(c.layers - 1, c.residual)
+        self.skip = _parameter(c.layers, c.skip, c.gate)
+        self.skip_bias = _parameter(c.skip)
+        self.head1 = nn.Linear(c.skip, c.head)
+        self.head2 = nn.Linear(c.head, self.distribution.parameters)
+        self.sampling = Sampling()
+        self._packed: tuple[tuple[object, ...], PackedWaveNet] | None = None
+        self._initialise()
+
+    @torch.no_grad()
+    def _initialise(self) -> None:
+        c = self.config
+        for module in (self.mel_input, *self.mel_blocks.modules()):
+            if isinstance(module, nn.Conv1d | nn.Linear):
+                nn.init.trunc_normal_(module.weight, std=0.02)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+        # A gate's input has about unit variance, half from the samples and half from the mel; tanh × sigmoid of it has
+        # a variance of about 1 / 8, which the residual stream gathers over the layers and the skip sum adds up.
+        nn.init.normal_(self.dilated, std=math.sqrt(0.5 / (c.residual * c.width)))
+        nn.init.normal_(self.conditioning_weight, std=math.sqrt(0.5 / c.encoder))
+        nn.init.normal_(self.residual, std=math.sqrt(8 / (c.gate * c.layers)))
+        nn.init.normal_(self.skip, std=math.sqrt(8 / (c.gate * c.layers)))
+        nn.init.kaiming_normal_(self.head1.weight, nonlinearity="relu")
+        nn.init.zeros_(self.head1.bias)
+        nn.init.normal_(self.head2.weight, std=0.1 / math.sqrt(c.head))
+        nn.init.zeros_(self.head2.bias)
+        if isinstance(self.distribution, MuLaw):  # neighbouring classes begin as neighbours
+            companded = torch.linspace(-1, 1, self.distribution.classes)
+            self.input.copy_(companded[:, None] * 2 * torch.randn(c.residual))
+            self.input.add_(0.05 * torch.randn_like(self.input))
+            return
+        nn.init.normal_(self.input[0], std=5.0)  # speech has a root mean square of about 0.1
+        if c.output == "gaussian":
+            self.head2.bias[1] = -3.0
+        else:  # components that begin alike would learn alike
+            self.head2.bias[2 * c.mixtures :] = torch.linspace(-7, -2, c.mixtures)
+
+    def with_sampling(self, sampling: Sampling) -> "WaveNet":
+        """The same model, parameters shared, with another sampling. InputError for top_k, top_p without classes."""
+        check_sampling(
+            sampling.temperature, sampling.top_k, sampling.top_p, softmax=isinstance(self.distribution, MuLaw)
+        )
+        other = copy.copy(self)
+        other.sampling = sampling
+        other._packed = None
+        return other
+
+    @torch.inference_mode()
+    def forward(self, mel: Tensor, progress: Callable[[int, int], None] | None = None) -> Tensor:
+        """``progress`` is called with the samples done and their total after every call of the kernel."""
+        self.check(mel)
+        total = mel.shape[-1] * self.spec.hop
+        pieces: list[Tensor] = []
+
+        def report(done: int) -> None:
+            if progress is not None:
+                progress(done, total)
+
+        for piece in self._generate([mel], report):
+            pieces.append(piece)
+        return torch.cat(pieces, dim=1)
+
+    @torch.inference_mode()
+    def stream(self, chunks: Iterable[Tensor], block: int = BLOCK) -> Iterator[Tensor]:
+        """As :meth:`Vocoder.stream`, and equal to the whole to the bit. ``block`` is of no effect: it is always BLOCK."""
+        yield from self._generate(chunks, lambda done: None)
+
+    def _generate(self, chunks: Iterable[Tensor], report: Callable[[int], None]) -> Iterator[Tensor]:
+        """Waveforms of BLOCK frames each, whatever the chunks: their bounds are part of what is computed."""
+        run: Run | None = None
+        for span, start, count in self.spans(chunks, BLOCK):
+            if run is None:
+                run = Run(self.packed(), self.sampling, span.shape[0])
+            encoded = self.encode(span)
+            place = torch.arange(start - 1, start + count + 1, device=span.device).clamp(0, span.shape[-1] - 1)
+            conditioning = torch.einsum("bcf,lgc->bflg", encoded[..., place], self.conditioning_weight)
+            values = run.samples(conditioning.float().contiguous(), count * self.spec.hop, report)
+            yield self.distribution.waveform(values)
+
+    def packed(self) -> PackedWaveNet:
+        """The weights as the kernels take them, packed anew only after they have changed."""
+        device = self.input.device
+        key = (self.sampling.precision, device, *((p.data_ptr(), p._version) for p in self.parameters()))
+        if self._packed is None or self._packed[0] != key:
+            self._packed = (key, PackedWaveNet(self.weights(), self.sampling.precision, device))
+        return self._packed[1]
+
+    def teacher_forced(self, samples: Tensor, mel: Tensor, margin: int = 0) -> Tensor:
+        """The output distribution's parameters (batch, O, time) at each sample, given the samples before it.
+
+        samples (batch, time) in [-1, 1]; mel (batch, bands, time / hop + 2 × margin), where ``margin`` frames on each
+        side are neighbours that have no samples here. Before the first sample lies silence. InputError for a length or
+        shape that does not fit.
+        """
+        self.check(mel)
+        frames = mel.shape[-1] - 2 * margin
+        if margin < 0:
+            raise InputError(f"margin must not be negative: {margin}")
+        if frames < 1:
+            raise InputError(f"a margin of {margin} frames leaves none of {mel.shape[-1]}")
+        if samples.dim() != 2 or samples.shape[-1] != frames * self.spec.hop:
+            raise InputError(
+                f"samples must be (batch, {frames * self.spec.hop}) for this mel, not {tuple(samples.shape)}"
+            )
+        if samples.shape[0] != mel.shape[0]:
+            raise InputError(f"samples are a batch of {samples.shape[0]}, the mel one of {mel.shape[0]}")
+        encoded = self.encode(mel)
+        if margin:  # interpolation needs one neighbour
+            hop, spare = self.spec.hop, margin - 1
+            conditioning = self.upsample(encoded[..., spare : encoded.shape[-1] - spare])[..., hop:-hop]
+        else:
+            conditioning = self.upsample(encoded)
+        return self._network(F.pad(samples[:, :-1], (1, 0)), conditioning)
+
+    def _network(self, samples: Tensor, conditioning: Tensor) -> Tensor:
+        """Samples one step late (batch, time), conditioning (batch, C, time) → parameters (batch, O, time)."""
+        c = self.config
+        dtype = _compute_dtype(samples)
+        x = self._input(samples).to(dtype)
+        conditioning = conditioning.to(dtype)
+        zero = self.residual.new_zeros(1, c.residual, c.gate)  # the last layer has no residual output
+        output = torch.cat([torch.cat([self.residual, zero]), self.skip], dim=1).to(dtype)
+        residual_bias = torch.cat([self.residual_bias, zero[..., 0]])
+        output_bias = F.pad(residual_bias, (0, c.skip)).to(dtype)
+        per_layer = (self.dilated, self.dilated_bias, self.conditioning_weight, output, output_bias)
+        total: Tensor | None = None
+        for dilation, tensors in zip(
+            c.dilations, zip(*(t.to(dtype).unbind() for t in per_layer), strict=True), strict=True
+        ):
+            w, b, wc, wo, bo = tensors
+            x, skip = gated_layer(x, conditioning, w, b, wc, wo, bo, dilation, True)
+            total = skip.to(samples.dtype) if total is None else total + skip  # summed in fp32
+        assert total is not None
+        s = torch.relu(total + self.skip_bias[:, None]).transpose(1, 2)
+        h = torch.relu(self.head1(s))
+        with torch.autocast(samples.device.type, enabled=False):  # means and scales span more than bf16 resolves
+            parameters: Tensor = F.linear(h.to(self.head2.weight.dtype), self.head2.weight, self.head2.bias)
+        return parameters.transpose(1, 2)
+
+    def _input(self, samples: Tensor) -> Tensor:
+        values = self.distribution.value(samples)
+        if isinstance(self.distribution, MuLaw):
+            return F.embedding(values.long(), self.input).transpose(1, 2)
+        return values[:, None] * self.input[0][:, None] + self.input[1][:, None]
+
+    def encode(self, mel: Tensor) -> Tensor:
+        """Mel (batch, bands, frames) → (batch, encoder channels, frames), as if its edges went on for ever."""
+        k = self.encoder_context
+        x: Tensor = self.mel_input(F.pad(mel, (k, k), mode="replicate"))
+        x = self.mel_norm(x.transpose(1, 2)).transpose(1, 2)
+        for block in self.mel_blocks:
+            x = block(x)
+        return x[..., k:-k]
+
+    def upsample(self, x: Tensor) -> Tensor:
+        """(batch, channels, frames) → (batch, channels, frames × hop), by the learned interpolation."""
+        neighbours = F.pad(x, (1, 1), mode="replicate").unfold(-1, 3, 1)  # (batch, channels, frames, 3)
+        return torch.matmul(neighbours, self.interpolation).flatten(2)
+
+    def conditioning(self, mel: Tensor) -> Tensor:
+        """The layers' conditioning at frame rate, (batch, frames, layers, 2 × gate) in float32.
+
+        Interpolation and projection commute, so that interpolating this gives what the layers add at each sample.
+        """
+        self.check(mel)
+        return torch.einsum("bcf,lgc->bflg", self.encode(mel), self.conditioning_weight).float().contiguous()
+
+    @torch.no_grad()
+    def weights(self) -> WaveNetWeights:
+        """Copies of the weights as generation takes them. InputError if they are not finite."""
+        c = self.config
+
+        def plain(x: Tensor) -> Tensor:
+            return x.detach().to("cpu", torch.float32, copy=True).contiguous()
+
+        return WaveNetWeights(
+            input=plain(self.input),
+            dilated=plain(self.dilated),
+            dilated_bias=plain(self.dilated_bias),
+            residual=plain(self.residual),
+            residual_bias=plain(self.residual_bias),
+            skip=plain(self.skip.permute(1, 0, 2).reshape(c.skip, c.layers * c.gate)),
+            skip_bias=plain(self.skip_bias),
+            head1=plain(self.head1.weight),
+            head1_bias=plain(self.head1.bias),
+            head2=plain(self.head2.weight),
+            head2_bias=plain(self.head2.bias),
+            interpolation=plain(self.interpolation),
+            dilations=c.dilations,
+            output=c.output,
+        )
+
+
+class Run:
+    """One generation under way: the streams' state, and the random numbers that are still to come."""
+
+    def __init__(self, packed: PackedWaveNet, sampling: Sampling, streams: int) -> None:
+        self.packed, self.sampling, self.streams = packed, sampling, streams
+        self.state = packed.state(streams)
+        self.generator = torch.Generator().manual_seed(sampling.seed)
+        self.time = 0
+        self.rate = 2000.0  # samples a second, a low first guess
+
+    def samples(self, conditioning: Tensor, count: int, report: Callable[[int], None]) -> Tensor:
+        """The next ``count`` values (streams, count). ``conditioning`` begins one frame before the first sample's."""
+        device, s = self.packed.device, self.sampling
+        shape = (self.streams, count, self.packed.uniforms)
+        uniforms = torch.rand(shape, generator=self.generator).clamp(2**-24, 1 - 2**-24).to(device)
+        start, done, pieces = self.time, 0, []
+        first = self.packed.frames(start, 1)[0]
+        while done < count:
+            step = min(count - done, max(1, int(self.rate * PATIENCE)))
+            low, high = self.packed.frames(self.time, step)
+            before = time.perf_counter()
+            values, _ = self.packed.generate(
+                self.state,
+                conditioning[:, low - first : high - first],
+                uniforms[:, done : done + step],
+                temperature=s.temperature,
+                top_k=s.top_k,
+                top_p=s.top_p,
+            )
+            self.rate = step / max(time.perf_counter() - before, 1e-6)
+            pieces.append(values)
+            done, self.time = done + step, self.time + step
+            report(self.time)
+        return torch.cat(pieces, dim=1)
+
+
+def linear_interpolation(hop: int) -> Tensor:
+    """Weights (3, hop) of the frame before, the own and the next, for each sample of a frame: linear between centres.
+
+    A frame's centre lies at its sample (hop - 1) / 2.
+    """
+    distance = (torch.arange(hop) - (hop - 1) / 2) / hop
+    before, after = (-distance).clamp(min=0), distance.clamp(min=0)
+    return torch.stack([before, 1 - before - after, after])
+
+
+def _parameter(*shape: int) -> nn.Parameter:
+    return nn.Parameter(torch.zeros(shape))
+
+
+def _compute_dtype(x: Tensor) -> torch.dtype:
+    """What autocast asks for: it does not reach custom operators by itself."""
+    device = x.device.type
+    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype

@@ -10,6 +10,7 @@
 #include <optional>
 #include <vector>
 
+#include "check.h"
 #include "cpu/dispatch.h"
 
 namespace wavegen {
@@ -19,11 +20,11 @@ using torch::headeronly::ScalarType;
 using torch::stable::Tensor;
 
 void require(const Tensor& t, const char* name, std::vector<int64_t> sizes) {
-    STD_TORCH_CHECK(t.is_cpu(), name, " must be on the CPU");
-    STD_TORCH_CHECK(t.scalar_type() == ScalarType::Float, name, " must be float32");
-    STD_TORCH_CHECK(t.dim() == int64_t(sizes.size()), name, " must have ", sizes.size(), " dimensions, not ", t.dim());
+    WAVEGEN_CHECK(t.is_cpu(), name, " must be on the CPU");
+    WAVEGEN_CHECK(t.scalar_type() == ScalarType::Float, name, " must be float32");
+    WAVEGEN_CHECK(t.dim() == int64_t(sizes.size()), name, " must have ", sizes.size(), " dimensions, not ", t.dim());
     for (size_t i = 0; i < sizes.size(); ++i)
-        STD_TORCH_CHECK(t.size(i) == sizes[i], name, " must have size ", sizes[i], " in dimension ", i, ", not ", t.size(i));
+        WAVEGEN_CHECK(t.size(i) == sizes[i], name, " must have size ", sizes[i], " in dimension ", i, ", not ", t.size(i));
 }
 
 bool all_finite(const float* x, int64_t count) {
@@ -36,7 +37,7 @@ bool all_finite(const float* x, int64_t count) {
 Tensor checked(const Tensor& t, const char* name, std::vector<int64_t> sizes) {
     require(t, name, std::move(sizes));
     Tensor c = torch::stable::contiguous(t);
-    STD_TORCH_CHECK(all_finite(c.const_data_ptr<float>(), c.numel()), name, " holds NaN or infinite values");
+    WAVEGEN_CHECK(all_finite(c.const_data_ptr<float>(), c.numel()), name, " holds NaN or infinite values");
     return c;
 }
 
@@ -51,14 +52,14 @@ int64_t fingerprint(const Sizes& s, const int64_t* dilations) {
 
 void check_sizes(const Sizes& s) {
     for (auto [value, name] : {std::pair{s.residual, "residual"}, {s.gate, "gate"}, {s.skip, "skip"}, {s.head, "head"}, {s.outputs, "head2"}})
-        STD_TORCH_CHECK(value >= 1 && value <= kMaxChannels, name, " must have 1 to ", kMaxChannels, " channels, not ", value);
-    STD_TORCH_CHECK(s.width == 2 || s.width == 3, "dilated must have kernel width 2 or 3, not ", s.width);
-    STD_TORCH_CHECK(s.layers >= 1 && s.layers <= kMaxLayers, "dilated must have 1 to ", kMaxLayers, " layers, not ", s.layers);
-    STD_TORCH_CHECK(s.hop >= 1 && s.hop <= kMaxHop, "interpolation must have 1 to ", kMaxHop, " samples a frame, not ", s.hop);
-    STD_TORCH_CHECK(int64_t(s.format) >= 0 && int64_t(s.format) <= 2, "format must be 0, 1 or 2, not ", int64_t(s.format));
-    STD_TORCH_CHECK(int64_t(s.output) >= 0 && int64_t(s.output) <= 2, "output must be 0, 1 or 2, not ", int64_t(s.output));
-    STD_TORCH_CHECK(s.output != Output::kGaussian || s.outputs == 2, "head2 must have 2 outputs for a Gaussian, not ", s.outputs);
-    STD_TORCH_CHECK(s.output != Output::kLogistics || s.outputs % 3 == 0,
+        WAVEGEN_CHECK(value >= 1 && value <= kMaxChannels, name, " must have 1 to ", kMaxChannels, " channels, not ", value);
+    WAVEGEN_CHECK(s.width == 2 || s.width == 3, "dilated must have kernel width 2 or 3, not ", s.width);
+    WAVEGEN_CHECK(s.layers >= 1 && s.layers <= kMaxLayers, "dilated must have 1 to ", kMaxLayers, " layers, not ", s.layers);
+    WAVEGEN_CHECK(s.hop >= 1 && s.hop <= kMaxHop, "interpolation must have 1 to ", kMaxHop, " samples a frame, not ", s.hop);
+    WAVEGEN_CHECK(int64_t(s.format) >= 0 && int64_t(s.format) <= 2, "format must be 0, 1 or 2, not ", int64_t(s.format));
+    WAVEGEN_CHECK(int64_t(s.output) >= 0 && int64_t(s.output) <= 2, "output must be 0, 1 or 2, not ", int64_t(s.output));
+    WAVEGEN_CHECK(s.output != Output::kGaussian || s.outputs == 2, "head2 must have 2 outputs for a Gaussian, not ", s.outputs);
+    WAVEGEN_CHECK(s.output != Output::kLogistics || s.outputs % 3 == 0,
                     "head2 must have three outputs a component for a mixture of logistics, not ", s.outputs);
 }
 
@@ -106,23 +107,23 @@ struct Unpacked {
     std::vector<Layer> layers;
 
     explicit Unpacked(const Tensor& weights) {
-        STD_TORCH_CHECK(weights.is_cpu() && weights.scalar_type() == ScalarType::Byte && weights.dim() == 1 && weights.is_contiguous(),
+        WAVEGEN_CHECK(weights.is_cpu() && weights.scalar_type() == ScalarType::Byte && weights.dim() == 1 && weights.is_contiguous(),
                         "weights must be a contiguous uint8 tensor on the CPU, as wavenet_pack gives it");
         const auto* base = weights.const_data_ptr<uint8_t>();
-        STD_TORCH_CHECK(uintptr_t(base) % 64 == 0, "weights must be aligned to 64 bytes, as wavenet_pack gives them");
+        WAVEGEN_CHECK(uintptr_t(base) % 64 == 0, "weights must be aligned to 64 bytes, as wavenet_pack gives them");
         int64_t fields[kHeaderFields] = {};
-        STD_TORCH_CHECK(weights.numel() >= int64_t(sizeof fields), "weights are too short for a header");
+        WAVEGEN_CHECK(weights.numel() >= int64_t(sizeof fields), "weights are too short for a header");
         std::memcpy(fields, base, sizeof fields);
-        STD_TORCH_CHECK(fields[0] == kWeightsMagic && fields[1] == weights.numel(), "weights are damaged, or not from wavenet_pack");
+        WAVEGEN_CHECK(fields[0] == kWeightsMagic && fields[1] == weights.numel(), "weights are damaged, or not from wavenet_pack");
         Sizes s{Format(fields[2]), Output(fields[3]), fields[4], fields[5], fields[6], fields[7], fields[8], fields[9], fields[10], fields[11]};
         check_sizes(s);
         layers.resize(s.layers);
         Walker walk(base);
         lay_out(walk, s, &network, layers.data());
-        STD_TORCH_CHECK(walk.bytes() == weights.numel(), "weights are damaged: their size does not fit their header");
+        WAVEGEN_CHECK(walk.bytes() == weights.numel(), "weights are damaged: their size does not fit their header");
         for (int64_t l = 0; l < s.layers; ++l) {
             layers[l].dilation = network.dilations[l];
-            STD_TORCH_CHECK(layers[l].dilation >= 1 && layers[l].dilation <= kMaxDilation, "weights are damaged: dilation ", layers[l].dilation);
+            WAVEGEN_CHECK(layers[l].dilation >= 1 && layers[l].dilation <= kMaxDilation, "weights are damaged: dilation ", layers[l].dilation);
         }
     }
 };
@@ -130,14 +131,14 @@ struct Unpacked {
 Tensor wavenet_pack(const Tensor input, const Tensor dilated, const Tensor dilated_bias, const Tensor residual, const Tensor residual_bias,
                     const Tensor skip, const Tensor skip_bias, const Tensor head1, const Tensor head1_bias, const Tensor head2,
                     const Tensor head2_bias, const Tensor interpolation, std::vector<int64_t> dilations, int64_t output, int64_t format) {
-    STD_TORCH_CHECK(dilated.dim() == 4 && dilated.size(1) % 2 == 0, "dilated must be (layers, 2 gate, residual, width)");
-    STD_TORCH_CHECK(interpolation.dim() == 2, "interpolation must be (3, hop)");
-    STD_TORCH_CHECK(skip_bias.dim() == 1 && head1_bias.dim() == 1 && head2_bias.dim() == 1, "biases must have one dimension");
+    WAVEGEN_CHECK(dilated.dim() == 4 && dilated.size(1) % 2 == 0, "dilated must be (layers, 2 gate, residual, width)");
+    WAVEGEN_CHECK(interpolation.dim() == 2, "interpolation must be (3, hop)");
+    WAVEGEN_CHECK(skip_bias.dim() == 1 && head1_bias.dim() == 1 && head2_bias.dim() == 1, "biases must have one dimension");
     Sizes s{Format(format), Output(output), dilated.size(2), dilated.size(1) / 2, skip_bias.numel(), head1_bias.numel(),
             head2_bias.numel(), dilated.size(3), dilated.size(0), interpolation.size(1)};
     check_sizes(s);
-    STD_TORCH_CHECK(int64_t(dilations.size()) == s.layers, "dilations must be ", s.layers, ", one a layer, not ", dilations.size());
-    for (int64_t d : dilations) STD_TORCH_CHECK(d >= 1 && d <= kMaxDilation, "dilations must be from 1 to ", kMaxDilation, ", not ", d);
+    WAVEGEN_CHECK(int64_t(dilations.size()) == s.layers, "dilations must be ", s.layers, ", one a layer, not ", dilations.size());
+    for (int64_t d : dilations) WAVEGEN_CHECK(d >= 1 && d <= kMaxDilation, "dilations must be from 1 to ", kMaxDilation, ", not ", d);
     Network net;
     std::vector<Layer> layers(s.layers);
     Walker measure(nullptr);
@@ -202,7 +203,7 @@ Tensor wavenet_pack(const Tensor input, const Tensor dilated, const Tensor dilat
 Tensor wavenet_state(const Tensor weights, int64_t streams) {
     Unpacked u(weights);
     const Sizes& s = u.network.sizes;
-    STD_TORCH_CHECK(streams >= 1 && streams <= (1 << 20), "streams must be from 1 to ", 1 << 20, ", not ", streams);
+    WAVEGEN_CHECK(streams >= 1 && streams <= kMaxStreams, "streams must be from 1 to ", kMaxStreams, ", not ", streams);
     int64_t bytes = state_bytes(s, u.network.dilations, streams);
     Tensor state = torch::stable::new_zeros(weights, {bytes}, ScalarType::Byte);
     StateHeader header{kStateMagic, bytes, streams, 0, fingerprint(s, u.network.dilations)};
@@ -227,44 +228,44 @@ std::tuple<Tensor, Tensor> wavenet_generate(const Tensor weights, Tensor state, 
     Unpacked u(weights);
     const Network& net = u.network;
     const Sizes& s = net.sizes;
-    STD_TORCH_CHECK(state.is_cpu() && state.scalar_type() == ScalarType::Byte && state.dim() == 1 && state.is_contiguous(),
+    WAVEGEN_CHECK(state.is_cpu() && state.scalar_type() == ScalarType::Byte && state.dim() == 1 && state.is_contiguous(),
                     "state must be a contiguous uint8 tensor on the CPU, as wavenet_state gives it");
     auto* base = state.mutable_data_ptr<uint8_t>();
     StateHeader header;
-    STD_TORCH_CHECK(state.numel() >= int64_t(sizeof header) && uintptr_t(base) % 64 == 0, "state is not from wavenet_state");
+    WAVEGEN_CHECK(state.numel() >= int64_t(sizeof header) && uintptr_t(base) % 64 == 0, "state is not from wavenet_state");
     std::memcpy(&header, base, sizeof header);
-    STD_TORCH_CHECK(header.magic == kStateMagic && header.bytes == state.numel(), "state is damaged, or not from wavenet_state");
-    STD_TORCH_CHECK(header.fingerprint == fingerprint(s, net.dilations), "state was made for other weights");
-    STD_TORCH_CHECK(header.time >= 0 && header.streams >= 1 && header.bytes == state_bytes(s, net.dilations, header.streams), "state is damaged");
+    WAVEGEN_CHECK(header.magic == kStateMagic && header.bytes == state.numel(), "state is damaged, or not from wavenet_state");
+    WAVEGEN_CHECK(header.fingerprint == fingerprint(s, net.dilations), "state was made for other weights");
+    WAVEGEN_CHECK(header.time >= 0 && header.time < kMaxTime && header.streams >= 1 && header.streams <= kMaxStreams && header.bytes == state_bytes(s, net.dilations, header.streams), "state is damaged");
 
-    STD_TORCH_CHECK(uniforms.dim() == 3, "uniforms must be (streams, samples, ", net.uniforms(), ")");
+    WAVEGEN_CHECK(uniforms.dim() == 3, "uniforms must be (streams, samples, ", net.uniforms(), ")");
     int64_t streams = header.streams, samples = uniforms.size(1), time = header.time;
-    STD_TORCH_CHECK(samples >= 1, "uniforms hold no samples");
+    WAVEGEN_CHECK(samples >= 1, "uniforms hold no samples");
     Tensor draws = checked(uniforms, "uniforms", {streams, samples, net.uniforms()});
     const float* up = draws.const_data_ptr<float>();
-    for (int64_t i = 0; i < draws.numel(); ++i) STD_TORCH_CHECK(up[i] > 0.0f && up[i] < 1.0f, "uniforms must lie between 0 and 1, not ", up[i]);
+    for (int64_t i = 0; i < draws.numel(); ++i) WAVEGEN_CHECK(up[i] > 0.0f && up[i] < 1.0f, "uniforms must lie between 0 and 1, not ", up[i]);
     int64_t frames = (time + samples - 1) / s.hop - time / s.hop + kTaps;
     Tensor cond = checked(conditioning, "conditioning", {streams, frames, s.layers, 2 * s.gate});
-    STD_TORCH_CHECK(lengths.is_cpu() && lengths.scalar_type() == ScalarType::Long && lengths.dim() == 1 && lengths.size(0) == streams,
+    WAVEGEN_CHECK(lengths.is_cpu() && lengths.scalar_type() == ScalarType::Long && lengths.dim() == 1 && lengths.size(0) == streams,
                     "lengths must be int64 (", streams, ") on the CPU");
     Tensor counts = torch::stable::contiguous(lengths);
     auto* values = reinterpret_cast<float*>(base + aligned(sizeof header));
     for (int64_t b = 0; b < streams; ++b) {
         int64_t length = counts.const_data_ptr<int64_t>()[b];
-        STD_TORCH_CHECK(length >= 0 && length <= samples, "lengths must be from 0 to ", samples, ", not ", length);
-        STD_TORCH_CHECK(length == 0 || !std::isnan(values[b]), "lengths: stream ", b, " has ended before and cannot go on");
-        STD_TORCH_CHECK(s.output != Output::kSoftmax || std::isnan(values[b]) || (values[b] >= 0 && values[b] < s.outputs), "state is damaged");
+        WAVEGEN_CHECK(length >= 0 && length <= samples, "lengths must be from 0 to ", samples, ", not ", length);
+        WAVEGEN_CHECK(length == 0 || !std::isnan(values[b]), "lengths: stream ", b, " has ended before and cannot go on");
+        WAVEGEN_CHECK(s.output != Output::kSoftmax || std::isnan(values[b]) || (values[b] >= 0 && values[b] < s.outputs), "state is damaged");
     }
     Tensor given = uniforms;
     if (forced.has_value()) {
         given = checked(*forced, "forced", {streams, samples});
         const float* f = given.const_data_ptr<float>();
         for (int64_t i = 0; i < given.numel() && s.output == Output::kSoftmax; ++i)
-            STD_TORCH_CHECK(f[i] >= 0 && f[i] < s.outputs && f[i] == std::floor(f[i]), "forced must hold classes from 0 to ", s.outputs - 1, ", not ", f[i]);
+            WAVEGEN_CHECK(f[i] >= 0 && f[i] < s.outputs && f[i] == std::floor(f[i]), "forced must hold classes from 0 to ", s.outputs - 1, ", not ", f[i]);
     }
-    STD_TORCH_CHECK(temperature >= 0 && std::isfinite(temperature), "temperature must be 0 or more, not ", temperature);
-    STD_TORCH_CHECK(top_k >= 0, "top_k must be 0 or more, not ", top_k);
-    STD_TORCH_CHECK(top_p > 0 && top_p <= 1, "top_p must be over 0 and up to 1, not ", top_p);
+    WAVEGEN_CHECK(temperature >= 0 && std::isfinite(temperature), "temperature must be 0 or more, not ", temperature);
+    WAVEGEN_CHECK(top_k >= 0, "top_k must be 0 or more, not ", top_k);
+    WAVEGEN_CHECK(top_p > 0 && top_p <= 1, "top_p must be over 0 and up to 1, not ", top_p);
 
     Tensor out = torch::stable::new_zeros(uniforms, {streams, samples}, ScalarType::Float);
     Tensor parameters = torch::stable::new_zeros(uniforms, {with_parameters ? streams : 0, samples, s.outputs}, ScalarType::Float);
@@ -285,7 +286,7 @@ std::tuple<Tensor, Tensor> wavenet_generate(const Tensor weights, Tensor state, 
     torch::stable::parallel_for(0, streams, share, [&](int64_t first, int64_t last) {
         if (!cpu.generate(call, first, last)) memory = false;
     });
-    STD_TORCH_CHECK(memory, "no memory for ", streams, " streams");
+    WAVEGEN_CHECK(memory, "no memory for ", streams, " streams");
     header.time += samples;
     std::memcpy(base, &header, sizeof header);
     for (int64_t b = 0; b < streams; ++b)

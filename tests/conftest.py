@@ -11,6 +11,7 @@ from wavegen.acoustic.speech import SpeechTransformer, SpeechTransformerConfig
 from wavegen.audio.features import FeatureSpec
 from wavegen.checkpoints import save
 from wavegen.vocoders.istft import ISTFTVocoder, ISTFTVocoderConfig
+from wavegen.vocoders.wavenet import WaveNet, WaveNetConfig
 
 SPEC = FeatureSpec(bands=20)
 
@@ -27,15 +28,27 @@ def small_speech_model() -> SpeechTransformer:
     return model
 
 
+def small_wavenet(output: str) -> WaveNet:
+    """Weights so large that its samples follow the mel, its own past and chance, each by much."""
+    sizes = {"residual": 8, "gate": 8, "skip": 16, "head": 16, "layers": 4, "cycle": 3, "encoder": 8}
+    model = WaveNet(WaveNetConfig(**sizes, encoder_layers=1, output=output), SPEC)
+    with torch.no_grad():
+        model.head2.weight.mul_(10)
+        model.mel_input.weight.mul_(10)
+    return model
+
+
 @pytest.fixture(scope="session")
 def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with speech.safetensors and vocoder.safetensors of one convention, and other.safetensors of another."""
+    """A folder with speech, vocoder, wavenet, gaussian.safetensors of one convention, other.safetensors of another."""
     folder = tmp_path_factory.mktemp("checkpoints")
     torch.manual_seed(1)
     save(folder / "speech.safetensors", small_speech_model())
     sizes = ISTFTVocoderConfig(channels=16, hidden=24, layers=2, kernel=5)
     save(folder / "vocoder.safetensors", ISTFTVocoder(sizes, SPEC))
     save(folder / "other.safetensors", ISTFTVocoder(sizes, FeatureSpec(bands=20, fmax=11000.0)))
+    for name, output in (("wavenet", "mulaw8"), ("gaussian", "gaussian")):
+        save(folder / f"{name}.safetensors", small_wavenet(output))
     return folder
 
 
@@ -47,6 +60,18 @@ def speech(checkpoints: Path) -> str:
 @pytest.fixture(scope="session")
 def vocoder(checkpoints: Path) -> str:
     return str(checkpoints / "vocoder.safetensors")
+
+
+@pytest.fixture(scope="session")
+def wavenet(checkpoints: Path) -> str:
+    """A vocoder that draws its samples, among classes."""
+    return str(checkpoints / "wavenet.safetensors")
+
+
+@pytest.fixture(scope="session")
+def gaussian(checkpoints: Path) -> str:
+    """A vocoder that draws its samples, without classes."""
+    return str(checkpoints / "gaussian.safetensors")
 
 
 WORDS = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")

@@ -118,13 +118,14 @@ def test_pitch_beyond_the_voice_is_played_slower_or_faster(
 
     class Tone:
         spec = SPEC
+        sampling = None
 
         def __call__(self, mel: torch.Tensor) -> torch.Tensor:
             return 0.5 * torch.sin(2 * torch.pi * 440 * torch.arange(mel.shape[-1] * 256) / 24000)[None]
 
     fake = types.SimpleNamespace(spec=SPEC, synthesize=synthesize, pitch_range=(-3.0, 7.0))
     monkeypatch.setattr(pipelines, "_model", lambda name, role, device: fake)
-    monkeypatch.setattr(pipelines, "load_vocoder", lambda *_: Tone())
+    monkeypatch.setattr(pipelines, "load_vocoder", lambda *_, **__: Tone())
     audio = pipelines.speak("a", pitch=pitch, speed=2.0)
     assert calls[0]["pitch_shift"] == (-3.0 if pitch < 0 else 7.0)
     assert audio.samples.shape[1] == pytest.approx(100 * 256, rel=0.02)
@@ -268,7 +269,7 @@ def test_models_are_kept_until_their_file_changes(tmp_path: Path, checkpoints: P
 def test_render(vocoder: str) -> None:
     audio = wavegen.render(mel(), vocoder=vocoder)
     assert audio.samples.shape == (1, 7 * 256)
-    voice = pipelines.load_vocoder(vocoder, refine=pipelines.REFINE)
+    voice = pipelines.load_vocoder(vocoder, refine=8)
     with torch.inference_mode():
         expected = voice(torch.from_numpy(mel())[None]).numpy()
     np.testing.assert_allclose(audio.samples, expected, atol=1e-6)
@@ -495,9 +496,23 @@ def test_refinement_draws_the_copy_towards_the_source(vocoder: str) -> None:
 
 
 def test_refine_is_checked(vocoder: str) -> None:
-    for wrong in (-1, 65, 1.5, "8", None, True):
+    for wrong in (-1, 65, 1.5, "8", True):
         with pytest.raises(InputError, match="refine: must be"):
             wavegen.resynth(Audio(noise(1, 3000), 24000), vocoder=vocoder, refine=wrong)
+
+
+def test_refinement_is_the_vocoders_own_by_default(vocoder: str, wavenet: str) -> None:
+    audio = Audio(noise(1, 9000), 24000)
+    for name, own, other in ((vocoder, 8, 0), (wavenet, 0, 2)):
+        usual = wavegen.resynth(audio, vocoder=name).samples
+        np.testing.assert_array_equal(wavegen.resynth(audio, vocoder=name, refine=own).samples, usual)
+        assert np.abs(wavegen.resynth(audio, vocoder=name, refine=other).samples - usual).max() > 0.01
+        rendered = wavegen.render(mel(), vocoder=name).samples
+        np.testing.assert_array_equal(wavegen.render(mel(), vocoder=name, refine=own).samples, rendered)
+        assert np.abs(wavegen.render(mel(), vocoder=name, refine=other).samples - rendered).max() > 0.01
+    assert pipelines.load_vocoder("griffin-lim", refine=None).settings == ()
+    assert pipelines.load_vocoder(vocoder, refine=None).settings == ("refined 8",)
+    assert pipelines.load_vocoder(vocoder).settings == pipelines.load_vocoder(wavenet, refine=None).settings == ()
 
 
 @pytest.mark.parametrize("block", [1000, 65536])
@@ -507,9 +522,16 @@ def test_resynth_of_a_file_equals_resynth_in_memory(
     monkeypatch.setattr(pipelines, "BLOCK", block)
     audio = Audio(noise(2, 190001, seed=4), 44100)
     io.write(tmp_path / "in.wav", audio, subtype="FLOAT")
-    seconds = pipelines.resynth_file(tmp_path / "in.wav", tmp_path / "out.wav", vocoder=vocoder, refine=0)
+    told: list[tuple[float, float]] = []
+    seconds = pipelines.resynth_file(
+        tmp_path / "in.wav", tmp_path / "out.wav", vocoder=vocoder, refine=0, progress=lambda *at: told.append(at)
+    )
     copy = io.read(tmp_path / "out.wav")
     assert seconds == pytest.approx(190001 / 44100)
+    assert len(told) > 1
+    assert [done for done, _ in told] == sorted({done for done, _ in told})
+    assert told[-1][0] == seconds
+    assert {total for _, total in told} == {seconds}
     assert io.info(tmp_path / "out.wav").subtype == "FLOAT"
     np.testing.assert_allclose(copy.samples, wavegen.resynth(audio, vocoder=vocoder, refine=0).samples, atol=1e-5)
 
@@ -603,3 +625,177 @@ def test_resynth_onto_itself(tmp_path: Path, vocoder: str) -> None:
         with pytest.raises(InputError, match="is the input too"):
             pipelines.resynth_file(tmp_path / "in.wav", target, vocoder=vocoder, refine=0)
     assert (tmp_path / "in.wav").read_bytes() == before
+
+
+# --------------------------------------------------------------------------------------------- a vocoder that samples
+
+
+def test_a_vocoders_seed_fixes_its_samples(wavenet: str) -> None:
+    audio = Audio(noise(2, 5000), 44100)
+    for job in (
+        lambda **options: wavegen.render(mel(), vocoder=wavenet, **options).samples,
+        lambda **options: wavegen.resynth(audio, vocoder=wavenet, **options).samples,
+    ):
+        first = job(seed=3)
+        np.testing.assert_array_equal(job(seed=3), first)
+        np.testing.assert_array_equal(job(seed=np.int64(3)), first)
+        assert np.abs(job(seed=4) - first).max() > 0.1
+        np.testing.assert_array_equal(job(), job(seed=0))
+        likeliest = job(temperature=0, seed=3)
+        np.testing.assert_array_equal(job(temperature=0, seed=4), likeliest)
+        np.testing.assert_array_equal(job(top_k=1, seed=5), likeliest)
+        assert np.abs(likeliest - first).max() > 0.1
+
+
+def test_the_options_are_those_of_sampling(wavenet: str) -> None:
+    """Each changes what it names, and None leaves it as usual."""
+    from wavegen.vocoders.wavenet import Sampling
+
+    given: dict[str, Any] = {"temperature": 0.5, "top_k": 9, "top_p": 0.75, "precision": "int8", "seed": 2}
+    for option, value in given.items():
+        nothing = dict.fromkeys(given) | {option: value}
+        assert pipelines.load_vocoder(wavenet, **nothing).sampling == dataclasses.replace(Sampling(), **{option: value})
+    voice = pipelines.load_vocoder(wavenet, refine=3, **given)
+    assert voice.settings == ("temperature 0.5", "top-k 9", "top-p 0.75", "seed 2", "precision int8", "refined 3")
+    assert pipelines.load_vocoder(wavenet).sampling == Sampling()
+    expected = pipelines.load_vocoder(wavenet).with_sampling(Sampling(**given))(torch.from_numpy(mel())[None])
+    rendered = wavegen.render(mel(), vocoder=wavenet, **given).samples
+    np.testing.assert_array_equal(rendered, pipelines._unclipped(expected.numpy()))
+
+
+def test_a_model_is_packed_once_for_all_samplings(wavenet: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from wavegen.vocoders import wavenet as module
+
+    packed: list[str] = []
+
+    class Spy(module.PackedWaveNet):
+        def __init__(self, weights: Any, precision: str, device: Any) -> None:
+            packed.append(precision)
+            super().__init__(weights, precision, device)
+
+    monkeypatch.setattr(module, "PackedWaveNet", Spy)
+    pipelines._loaded.cache_clear()
+    for seed in range(3):
+        wavegen.render(mel(1), vocoder=wavenet, seed=seed, precision="fp32")
+        wavegen.render(mel(1), vocoder=wavenet, temperature=0.5)
+        wavegen.speak("Hi.", model=str(Path(wavenet).parent / "speech.safetensors"), vocoder=wavenet, seed=seed)
+    assert packed == ["fp32", "bf16"]
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [("temperature", 0.5), ("top_k", 0), ("top_p", 1.0), ("precision", "fp32"), ("seed", 0)]
+)
+def test_options_of_sampling_for_a_vocoder_that_does_not_sample(
+    option: str, value: Any, speech: str, vocoder: str
+) -> None:
+    audio = Audio(noise(1, 3000), 24000)
+    for name in (vocoder, "griffin-lim"):
+        jobs = [
+            lambda **options: wavegen.render(mel(), **options),
+            lambda **options: wavegen.resynth(audio, **options),
+            lambda **options: pipelines.resynth_file("missing.wav", "out.wav", **options),
+            lambda **options: wavegen.speak(TEXT, model=speech, **options),
+        ]
+        for job in jobs[: 3 if option == "seed" else 4]:
+            with pytest.raises(InputError, match=rf"^{option}: the vocoder {name} does not sample"):
+                job(vocoder=name, **{option: value})
+    with pytest.raises(InputError, match="ISTFTVocoder does not sample"):
+        pipelines.load_vocoder(vocoder).with_sampling(None)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("temperature", -0.1, "temperature: must be a number from 0 to 100, not -0.1"),
+        ("temperature", float("nan"), "temperature: must be"),
+        ("temperature", "hot", "temperature: must be a number"),
+        ("top_k", -1, "top_k: must be a number from 0 to 1024"),
+        ("top_k", 2**64, "top_k: must be a number from 0 to 1024"),
+        ("top_k", 2.5, "top_k: must be a whole number"),
+        ("top_p", 0.0, r"top_p must lie in \(0, 1\], not 0"),
+        ("top_p", 1.1, "top_p: must be a number from 0 to 1"),
+        ("precision", "fp64", "precision must be one of fp32, bf16, int8, not 'fp64'"),
+        ("precision", [], r"precision must be one of fp32, bf16, int8, not \[\]"),
+        ("seed", -1, "seed: must be"),
+        ("seed", 1.5, "seed: must be a whole number"),
+        ("seed", True, "seed: must be a number"),
+    ],
+)
+def test_options_of_sampling_out_of_range(option: str, value: Any, message: str, wavenet: str) -> None:
+    with pytest.raises(InputError, match=f"^{message}"):
+        wavegen.render(mel(), vocoder=wavenet, **{option: value})
+
+
+def test_classes_that_are_not_there(gaussian: str) -> None:
+    for options in ({"top_k": 5}, {"top_p": 0.9}):
+        with pytest.raises(InputError, match="top_k and top_p choose among classes; this model's output has none"):
+            wavegen.render(mel(), vocoder=gaussian, **options)
+    assert np.abs(wavegen.render(mel(), vocoder=gaussian, top_k=0, top_p=1).samples).max() > 0
+
+
+def test_an_option_that_is_misspelt() -> None:
+    with pytest.raises(TypeError, match="unexpected keyword argument 'tempreature'"):
+        wavegen.render(mel(), vocoder="griffin-lim", tempreature=1.0)  # type: ignore[call-arg]
+
+
+@pytest.mark.parametrize(("rate", "channels", "length"), [(24000, 1, 50001), (24000, 2, 40000), (44100, 2, 150001)])
+@pytest.mark.parametrize("refine", [0, 2])
+def test_drawn_in_chunks_equals_drawn_at_once(
+    rate: int, channels: int, length: int, refine: int, wavenet: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A rounding of a mel could change all that is drawn after it: the mels are those that the stream was given."""
+    from wavegen.vocoders.wavenet import WaveNet
+
+    mels: list[torch.Tensor] = []
+    original = WaveNet.stream
+
+    def spy(self: WaveNet, chunks: Any, block: int) -> Any:
+        mels.extend(chunks)
+        yield from original(self, mels, block)
+
+    monkeypatch.setattr(pipelines, "BLOCK", 9000)
+    audio = Audio(noise(channels, length), rate)
+    with monkeypatch.context() as patch:
+        patch.setattr(WaveNet, "stream", spy)
+        copy = wavegen.resynth(audio, vocoder=wavenet, refine=refine, seed=7).samples
+    assert len(mels) > 4
+    once = pipelines.load_vocoder(wavenet, refine=refine, seed=7)(torch.cat(mels, dim=-1)).numpy()
+    expected = resample(once, SPEC.sample_rate, rate)[:, :length]
+    np.testing.assert_allclose(copy, expected, atol=1e-4)
+    if channels == 2:
+        assert np.abs(copy[0] - copy[1]).max() > 0.1
+    io.write(tmp_path / "in.wav", audio, subtype="FLOAT")
+    pipelines.resynth_file(tmp_path / "in.wav", tmp_path / "out.wav", vocoder=wavenet, refine=refine, seed=7)
+    np.testing.assert_array_equal(io.read(tmp_path / "out.wav").samples, copy)
+
+
+def test_drawing_holds_only_a_few_blocks(wavenet: str) -> None:
+    taken = given = worst = 0
+
+    def source() -> Any:
+        nonlocal taken
+        for _ in range(40):
+            taken += 16384
+            yield np.zeros((1, 16384), np.float32)
+
+    for refine in (0, 1):
+        taken = given = worst = 0
+        voice = pipelines.load_vocoder(wavenet, refine=refine)
+        for chunk in pipelines._resynthesize(source(), 24000, 1, voice, "cpu"):
+            given += chunk.shape[1]
+            worst = max(worst, taken - given)
+        assert given == taken == 40 * 16384
+        assert worst < 8 * 16384
+
+
+def test_speak_with_a_vocoder_that_samples(speech: str, wavenet: str) -> None:
+    options: dict[str, Any] = {"model": speech, "vocoder": wavenet, "variation": 0.0}
+    first, again, other = (wavegen.speak(TEXT, seed=seed, **options).samples for seed in (5, 5, 6))
+    np.testing.assert_array_equal(first, again)
+    assert first.shape == other.shape  # without variation the seed is that of the vocoder alone
+    assert np.abs(first - other).max() > 0.1
+    steady = [wavegen.speak(TEXT, seed=seed, temperature=0, **options).samples for seed in (5, 6)]
+    np.testing.assert_array_equal(steady[0], steady[1])
+    exact = wavegen.speak(TEXT, seed=5, precision="fp32", **options).samples
+    assert exact.shape == first.shape
+    assert np.abs(exact - first).max() > 0

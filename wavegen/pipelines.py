@@ -4,6 +4,7 @@ Every function takes the names or files of models, checks its arguments (InputEr
 and gives back audio. Models are loaded once and kept for the next call.
 """
 
+import dataclasses
 import functools
 import json
 import numbers
@@ -12,10 +13,10 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple, Protocol, cast
+from typing import Any, BinaryIO, NamedTuple, Protocol, TypedDict, Unpack, cast
 
 import numpy as np
 import torch
@@ -42,14 +43,32 @@ VARIATION = (0.0, 1.0)
 SENTENCE_SILENCE = (0.0, 10.0)  # seconds
 SAMPLE_RATE = (4000, 384000)  # Hz
 SEED = (0, 2**63 - 1)
+TEMPERATURE = (0.0, 100.0)
+TOP_K = (0, 1024)  # classes
+TOP_P = (0.0, 1.0)
 PEAK = 0.99
 GRIFFIN_LIM = "griffin-lim"
-REFINE = 8  # iterations that refine a vocoder on mels of recordings
+REFINE = (0, 64)  # iterations
 BLOCK = 1 << 16  # samples read at a time in copy-synthesis
 LONGEST_BLOCK = 16  # seconds of them: a low rate would make many of few
 FRAMES = 256  # vocoded at a time in copy-synthesis
 MANY_CHANNELS = 32  # beyond, less is taken of each at a time
 SPOOL = 1 << 26  # bytes of a pipe kept in memory before they go to disk
+
+
+class SamplingOptions(TypedDict, total=False):
+    """How a vocoder draws its samples: see :class:`wavegen.vocoders.wavenet.Sampling`. None is as if not given."""
+
+    temperature: float | None
+    top_k: int | None
+    top_p: float | None
+    precision: str | None
+
+
+class SeededOptions(SamplingOptions, total=False):
+    """The same with the seed, where it is not an argument of its own."""
+
+    seed: int | None
 
 
 class SpeechModel(Protocol):
@@ -105,6 +124,7 @@ def speak_stream(
     sentence_silence: float = 0.15,
     sample_rate: int | None = None,
     device: str = "cpu",
+    **sampling: Unpack[SamplingOptions],
 ) -> SpeechStream:
     """Speak ``text`` sentence by sentence. Arguments are checked and models loaded at the call, not at the first chunk.
 
@@ -112,8 +132,9 @@ def speak_stream(
     ``speed`` is a factor in 0.25-4, ``pitch`` a shift of -12 to 12 semitones (beyond the voice's own range its timbre
     shifts too), ``energy`` a factor on the amplitude in 0.25-4, ``variation`` (0-1) how much timing and pitch differ
     from seed to seed, ``sentence_silence`` the seconds (0-10) between two sentences, ``sample_rate`` (4000-384000 Hz)
-    by default the models' own. The same ``seed`` gives the same samples. A sentence whose peak would exceed 0.99 is
-    scaled down to it.
+    by default the models' own. The same ``seed`` gives the same samples; it is that of a vocoder that samples too,
+    whose other options are ``sampling``, as in :func:`load_vocoder`. A sentence whose peak would exceed 0.99 is scaled
+    down to it.
 
     Raises InputError for a text without anything to say or an argument out of range, CheckpointError for a bad model.
     """
@@ -121,25 +142,25 @@ def speak_stream(
     pitch = _in_range("pitch", pitch, PITCH)
     energy = _in_range("energy", energy, ENERGY)
     variation = _in_range("variation", variation, VARIATION)
-    _in_range("seed", seed, SEED)
+    seed = _whole("seed", seed, SEED)
     sentence_silence = _in_range("sentence_silence", sentence_silence, SENTENCE_SILENCE)
     if sample_rate is not None:
         _in_range("sample_rate", sample_rate, SAMPLE_RATE)
         sample_rate = io.checked_rate(sample_rate)
-    if not isinstance(seed, numbers.Integral):
-        raise InputError(f"seed: must be a whole number, not {seed!r}")
     if not isinstance(text, str):
         raise InputError(f"text: must be a string, not {type(text).__name__}")
     script = analyse(text)
     speech = cast(SpeechModel, _model(model, "speech", device))
-    voice = load_vocoder(vocoder, device, speech.spec)
+    voice = load_vocoder(vocoder, device, speech.spec, **sampling)
+    if voice.sampling is not None:
+        voice = voice.with_sampling(dataclasses.replace(voice.sampling, seed=seed))
     speech.spec.require(voice.spec, f"speech model {model} and vocoder {vocoder} do not fit")
     rate = sample_rate or speech.spec.sample_rate
     low, high = speech.pitch_range
     within = min(max(pitch, low), high)
     # Beyond what the voice follows, the waveform is played slower or faster, and spoken faster or slower for that.
     played = 2 ** ((pitch - within) / 12)
-    generator = torch.Generator().manual_seed(int(seed))
+    generator = torch.Generator().manual_seed(seed)
 
     def sentence(item: Utterance) -> NDArray[np.float32]:
         with torch.inference_mode():
@@ -180,20 +201,22 @@ def render(
     spec: FeatureSpec | None = None,
     convert: bool = False,
     vocoder: str = "default",
-    refine: int = REFINE,
+    refine: int | None = None,
     device: str = "cpu",
     name: str = "mel",
+    **sampling: Unpack[SeededOptions],
 ) -> Audio:
     """The waveform of a log-mel (bands, frames) or (1, bands, frames): mono audio of frames × hop samples.
 
     ``spec`` is the mel's convention, by default the vocoder's own. Another one than the vocoder's is an InputError that
     names the fields, unless ``convert`` is set: then the mel is converted first, which loses some detail. ``refine``
-    is as in :func:`load_vocoder`. A peak over 0.99 is scaled down to it. ``name`` is what errors call the mel.
+    (None: the vocoder's own) and ``sampling`` are as in :func:`load_vocoder`. A peak over 0.99 is scaled down to it.
+    ``name`` is what errors call the mel.
     """
     x = _mel_tensor(mel, name)
     if spec is not None and not isinstance(spec, FeatureSpec):
         raise InputError(f"spec: must be a FeatureSpec, not {type(spec).__name__}")
-    voice = load_vocoder(vocoder, device, spec, refine=refine)
+    voice = load_vocoder(vocoder, device, spec, refine=refine, **sampling)
     source = spec or voice.spec
     if x.shape[1] != source.bands:
         hint = "; is it transposed?" if x.shape[2] == source.bands else "; name its convention with spec (--spec)"
@@ -256,18 +279,29 @@ def read_spec(name: str) -> FeatureSpec:
     return _spec(fields, str(path))
 
 
-def resynth(audio: Audio, *, vocoder: str = "default", refine: int = REFINE, device: str = "cpu") -> Audio:
+def resynth(
+    audio: Audio,
+    *,
+    vocoder: str = "default",
+    refine: int | None = None,
+    device: str = "cpu",
+    **sampling: Unpack[SeededOptions],
+) -> Audio:
     """Copy-synthesis: audio → mel → audio of the same rate, channels and length. Its peaks may pass 1.
 
-    ``refine`` is as in :func:`load_vocoder`.
+    ``refine`` (None: the vocoder's own) and ``sampling`` are as in :func:`load_vocoder`.
     """
     if not isinstance(audio, Audio):
         raise InputError(f"audio: must be a wavegen.Audio, not {type(audio).__name__}")
     if audio.samples.shape[1] == 0:
         raise InputError("audio: holds no samples")
-    voice = load_vocoder(vocoder, device, refine=refine)
-    chunks = list(_resynthesize([audio.samples], audio.sample_rate, audio.channels, voice, device))
-    return Audio(np.concatenate(chunks, axis=1), audio.sample_rate)
+    voice = load_vocoder(vocoder, device, refine=refine, **sampling)
+    rate, channels = audio.sample_rate, audio.channels
+    # Blocks as of a file: the mels are then the same to the bit, and so are samples that are drawn from them.
+    blocks = np.split(
+        audio.samples, range(_block(rate, channels), audio.samples.shape[1], _block(rate, channels)), axis=1
+    )
+    return Audio(np.concatenate(list(_resynthesize(blocks, rate, channels, voice, device)), axis=1), rate)
 
 
 def resynth_file(
@@ -275,25 +309,31 @@ def resynth_file(
     target: str | Path,
     *,
     vocoder: str = "default",
-    refine: int = REFINE,
+    refine: int | None = None,
     device: str = "cpu",
     subtype: str | None = None,
+    progress: Callable[[float, float], None] | None = None,
+    **sampling: Unpack[SeededOptions],
 ) -> float:
     """:func:`resynth` from file to file in bounded memory; gives the seconds of audio. "-" is standard input or output.
 
     The target's sample format is ``subtype``, by default the closest to the source's that the target's format has.
+    ``progress`` is called with the seconds of audio done and their total.
     """
     if str(source) != "-" and Path(source).resolve() == Path(target).resolve():
         raise InputError(f"{target}: is the input too; write to another file")
-    voice = load_vocoder(vocoder, device, refine=refine)
+    voice = load_vocoder(vocoder, device, refine=refine, **sampling)
     with _rereadable(source) as file:
         about = io.info(file)
         rate, channels = about.sample_rate, about.channels
         subtype = subtype or io.matching_subtype(about, io.format_of(target))
         with io.Writer(target, rate, channels, subtype=subtype) as writer:
-            block = min(_of_each(BLOCK, channels), LONGEST_BLOCK * rate)
-            for chunk in _resynthesize(io.blocks(file, block), rate, channels, voice, device):
+            done = 0
+            for chunk in _resynthesize(io.blocks(file, _block(rate, channels)), rate, channels, voice, device):
                 writer.write(chunk)
+                done += chunk.shape[1]
+                if progress is not None:
+                    progress(done / rate, about.duration)
         return about.duration
 
 
@@ -347,6 +387,11 @@ def _resynthesize(
         yield np.zeros((channels, taken - given), np.float32)
 
 
+def _block(rate: int, channels: int) -> int:
+    """How many samples of each channel to take in at a time."""
+    return min(_of_each(BLOCK, channels), LONGEST_BLOCK * rate)
+
+
 def _of_each(most: int, channels: int) -> int:
     """How much to take of each channel at a time, so that memory does not grow with their number."""
     return most * MANY_CHANNELS // max(MANY_CHANNELS, channels)
@@ -370,6 +415,13 @@ def _in_range(name: str, value: Any, limits: tuple[float, float]) -> float:
     if not is_number or not low <= value <= high:
         raise InputError(f"{name}: must be a number from {_plain(low)} to {_plain(high)}, not {value!r}")
     return float(value)
+
+
+def _whole(name: str, value: Any, limits: tuple[float, float]) -> int:
+    _in_range(name, value, limits)
+    if not isinstance(value, numbers.Integral):
+        raise InputError(f"{name}: must be a whole number, not {value!r}")
+    return int(value)
 
 
 def _plain(limit: float) -> str:
@@ -447,19 +499,58 @@ def _spec(fields: object, where: str) -> FeatureSpec:
         raise InputError(f"{where}: a FeatureSpec field has a value of the wrong type") from None
 
 
-def load_vocoder(name: str, device: str = "cpu", spec: FeatureSpec | None = None, *, refine: int = 0) -> Vocoder:
+def load_vocoder(
+    name: str,
+    device: str = "cpu",
+    spec: FeatureSpec | None = None,
+    *,
+    refine: int | None = 0,
+    temperature: float | None = None,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    precision: str | None = None,
+    seed: int | None = None,
+) -> Vocoder:
     """A vocoder by name or file. Griffin-Lim knows no convention of its own and works in ``spec``, if given.
 
-    ``refine`` (0-64) is a number of iterations that draw a neural vocoder's output towards its mel, see
-    :class:`wavegen.vocoders.griffin_lim.Refined`: for mels of recordings. Griffin-Lim is left as it is.
+    ``refine`` (0-64, None: the vocoder's own) is a number of iterations that draw a neural vocoder's output towards its
+    mel, see :class:`wavegen.vocoders.griffin_lim.Refined`: for mels of recordings. Griffin-Lim is left as it is. The
+    others are for a vocoder that samples, see :class:`wavegen.vocoders.wavenet.Sampling`: ``temperature`` 0-100,
+    ``top_k`` 0-1024, ``top_p`` above 0 up to 1, ``precision`` "fp32", "bf16" or "int8", ``seed``; None: as usual.
+    InputError names what is out of range, or given for a vocoder that does not sample.
     """
-    _in_range("refine", refine, (0, 64))
-    if not isinstance(refine, numbers.Integral):
-        raise InputError(f"refine: must be a whole number, not {refine!r}")
+    if refine is not None:
+        refine = _whole("refine", refine, REFINE)
+    options = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "precision": precision, "seed": seed}
+    given = {option: value for option, value in options.items() if value is not None}
     if name == GRIFFIN_LIM:
-        return GriffinLim(spec or FeatureSpec()).to(usable_device(device))
-    voice = cast(Vocoder, _model(name, "vocoder", device))
-    return Refined(voice, int(refine)).to(usable_device(device)).eval() if refine else voice
+        return _sampling(GriffinLim(spec or FeatureSpec()).to(usable_device(device)), name, given)
+    voice = _sampling(cast(Vocoder, _model(name, "vocoder", device)), name, given)
+    iterations = voice.refine if refine is None else refine
+    return Refined(voice, iterations).to(usable_device(device)).eval() if iterations else voice
+
+
+def _sampling(voice: Vocoder, name: str, options: dict[str, Any]) -> Vocoder:
+    """The vocoder with these options of its sampling changed. Models stay packed: this costs next to nothing."""
+    if not options:
+        return voice
+    if voice.sampling is None:
+        raise InputError(f"{next(iter(options))}: the vocoder {name} does not sample; leave it out")
+    checked = {option: _sampling_option(option, value) for option, value in options.items()}
+    return voice.with_sampling(dataclasses.replace(voice.sampling, **checked))
+
+
+def _sampling_option(option: str, value: Any) -> Any:
+    match option:
+        case "temperature":
+            return _in_range(option, value, TEMPERATURE)
+        case "top_k":
+            return _whole(option, value, TOP_K)
+        case "top_p":
+            return _in_range(option, value, TOP_P)
+        case "seed":
+            return _whole(option, value, SEED)
+    return value  # the precision is checked where precisions are known
 
 
 def _model(name: str, role: str, device: str) -> torch.nn.Module:

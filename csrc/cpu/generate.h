@@ -20,6 +20,8 @@ constexpr int64_t kMaxChannels = 4096;
 constexpr int64_t kMaxLayers = 1024;
 constexpr int64_t kMaxDilation = 1 << 20;
 constexpr int64_t kMaxHop = 1 << 16;
+constexpr int64_t kMaxStreams = 1 << 20;
+constexpr int64_t kMaxTime = int64_t(1) << 60;  // samples
 constexpr float kLogScaleFloor = -9.0f;
 
 inline int64_t padded(int64_t channels) { return (channels + kLanes - 1) / kLanes * kLanes; }

@@ -5,8 +5,8 @@
 // the older taps of a layer with dilation d read outputs that are d samples old, which are known for the next d samples,
 // and their weights are read once for up to kAhead of these.
 //
-// Every output is one chain of multiply-adds over the inputs in their order, whatever the tile it was computed in, so a
-// stream's samples depend neither on the other streams nor on how the samples are divided into calls.
+// Every output is a sum over chunks of columns, each one chain of multiply-adds in the columns' order, whatever the tile
+// it was computed in, so a stream's samples depend neither on the other streams nor on how they are divided into calls.
 #pragma once
 
 #include <cstdlib>
@@ -19,7 +19,7 @@ namespace wavegen::WAVEGEN_ISA {
 
 constexpr int64_t kAhead = 16;        // rows of look-ahead: samples × streams
 constexpr int64_t kAheadBytes = 2048;     // how far before their use a single stream's weights are called
-constexpr int64_t kChunkBytes = 1 << 15;  // of a panel, which stay in the first cache while rows pass over them
+constexpr int64_t kChunkBytes = 1 << 15;  // of a panel, which stay in the first cache; short chains round less, too
 
 // The input of a product: values as the format has them; for int8 its low plane, and what one unit is worth.
 struct Row {
@@ -107,7 +107,7 @@ inline void tile(const typename F::Weight* w, int64_t stride, int64_t start, int
 #pragma GCC unroll 16
         for (int b = 0; b < blocks; ++b)
 #pragma GCC unroll 16
-            for (int r = 0; r < rows; ++r) acc[b][r] = load(out[r] + at + 16 * b);
+            for (int r = 0; r < rows; ++r) acc[b][r] = zero();
         for (int64_t k = 0; k < steps; ++k) {
             const auto* here = w + k * stride;
 #pragma GCC unroll 16
@@ -135,7 +135,7 @@ inline void tile(const typename F::Weight* w, int64_t stride, int64_t start, int
 #pragma GCC unroll 16
         for (int b = 0; b < blocks; ++b)
 #pragma GCC unroll 16
-            for (int r = 0; r < rows; ++r) store(out[r] + at + 16 * b, acc[b][r]);
+            for (int r = 0; r < rows; ++r) store(out[r] + at + 16 * b, add(load(out[r] + at + 16 * b), acc[b][r]));
     }
 }
 
@@ -167,7 +167,7 @@ inline void product(const Matrix& m, const Row* x, float* const* out, int64_t ro
     const auto* w = reinterpret_cast<const typename F::Weight*>(m.weights);
     for (int64_t at = 0; at < m.rows; at += kPanelBlocks * 16) {
         int64_t blocks = (m.rows - at) / 16 < kPanelBlocks ? (m.rows - at) / 16 : kPanelBlocks;
-        int64_t most = kIsInt8<F> ? kInt8Columns : rows == 1 ? m.columns : kChunkBytes / 64 / kPanelBlocks * F::kTogether;
+        constexpr int64_t most = kIsInt8<F> ? kInt8Columns : kChunkBytes / 64 / kPanelBlocks * F::kTogether;
         for (int64_t start = 0; start < m.columns; start += most) {
             int64_t columns = m.columns - start < most ? m.columns - start : most;
             const int32_t* offsets = kIsInt8<F> ? m.offsets + start / kInt8Columns * m.rows : nullptr;

@@ -245,6 +245,7 @@ struct Layer {
     static constexpr int kRows = F::kRows, kVectors = F::kVectors, kLanes = F::kLanes, kPack = F::kPack;
     static constexpr int kPanel = kVectors * kLanes;  // samples a panel
     static constexpr int kSteps = kPanel / kPack;     // words of a panel's row
+    static constexpr int kPart = 128;                 // words summed at a stretch
     static constexpr int kGates = kRows / 2;          // a block of pre-activations: kGates of tanh, then of sigmoid
     static_assert(kGates % kPack == 0 && kPanel % kPack == 0, "pairs must not straddle blocks");
     using Block = Vector[kRows][kVectors];
@@ -256,6 +257,35 @@ struct Layer {
         for (int i = 0; i < kRows; ++i)
 #pragma GCC unroll 4
             for (int j = 0; j < kVectors; ++j) block[i][j] = F::fill(0);
+    }
+
+    // sum += a b, a part of the depth at a time, so that rounding errors grow as the root of a part, not of the whole.
+    static WAVEGEN_INLINE void multiply(Block& sum, const Word* a, const Word* b, int64_t depth) {
+        alignas(64) Real earlier[kRows * kPanel];
+        for (int64_t start = 0; start < depth; start += kPart) {
+            for (int64_t k = start; k < least(start + kPart, depth); ++k, a += kRows, b += kPanel) {
+                Words x[kVectors];
+#pragma GCC unroll 4
+                for (int j = 0; j < kVectors; ++j) x[j] = F::load_words(b + j * kLanes);
+#pragma GCC unroll 16
+                for (int row = 0; row < kRows; ++row) {
+                    Words w = F::broadcast(a + row);
+#pragma GCC unroll 4
+                    for (int j = 0; j < kVectors; ++j) sum[row][j] = F::multiply_add(w, x[j], sum[row][j]);
+                }
+            }
+            bool last = start + kPart >= depth;
+            if (last && start == 0) return;
+#pragma GCC unroll 16
+            for (int row = 0; row < kRows; ++row)
+#pragma GCC unroll 4
+                for (int j = 0; j < kVectors; ++j) {
+                    Real* place = earlier + (row * kVectors + j) * kLanes;
+                    Vector total = start == 0 ? sum[row][j] : F::add(F::load(place), sum[row][j]);
+                    F::store(place, total);
+                    sum[row][j] = last ? total : F::fill(0);
+                }
+        }
     }
 
     // For every block of rows and every panel: epilogue(first row, panel, block). Weights are [block][depth][kRows].
@@ -279,17 +309,7 @@ struct Layer {
 #pragma GCC unroll 4
                     for (int j = 0; j < kVectors; ++j) sum[row][j] = F::fill(bias[block * kRows + row]);
             }
-            for (int64_t k = 0; k < depth; ++k, a += kRows, b += kPanel) {
-                Words x[kVectors];
-#pragma GCC unroll 4
-                for (int j = 0; j < kVectors; ++j) x[j] = F::load_words(b + j * kLanes);
-#pragma GCC unroll 16
-                for (int row = 0; row < kRows; ++row) {
-                    Words w = F::broadcast(a + row);
-#pragma GCC unroll 4
-                    for (int j = 0; j < kVectors; ++j) sum[row][j] = F::multiply_add(w, x[j], sum[row][j]);
-                }
-            }
+            multiply(sum, a, b, depth);
             epilogue(block, panel, sum);
         }
     }
@@ -621,7 +641,8 @@ struct Layer {
             over_channels(weights.gate.weight, weights.gate.bias, sizes.gate_blocks, sizes.input_depth, scratch.x,
                           sizes.input_depth * kPanel, panels,
                           [&](int64_t block, int64_t panel, Block& pre) __attribute__((always_inline)) {
-                              store_gates(scratch.z + panel * z_step + block * kGates / kPack * kPanel, pre);
+                              store_gates(scratch.z + panel * z_step + block * kGates / kPack * kPanel, pre,
+                                          s.gate - block * kGates);
                           });
             over_channels(weights.out, weights.out_bias, sizes.out_blocks, sizes.output_depth, scratch.z, z_step, panels,
                           [&](int64_t block, int64_t panel, Block& out) __attribute__((always_inline)) {
@@ -641,7 +662,8 @@ struct Layer {
         }
     }
 
-    static WAVEGEN_INLINE void store_gates(Word* to, const Block& pre) {
+    // z of a block, of which so many gates exist; a pair's other half is zero, whatever was multiplied by no weights.
+    static WAVEGEN_INLINE void store_gates(Word* to, const Block& pre, int64_t exist) {
 #pragma GCC unroll 8
         for (int i = 0; i < kGates; i += kPack)
 #pragma GCC unroll 4
@@ -650,7 +672,8 @@ struct Layer {
                 if constexpr (kPack == 1) {
                     F::store(to + i * kPanel + j * kLanes, z);
                 } else {
-                    store_pair(to + i / 2 * kPanel + j * kLanes, z, F::gate(pre[i + 1][j], pre[kGates + i + 1][j]));
+                    Vector odd = i + 1 < exist ? F::gate(pre[i + 1][j], pre[kGates + i + 1][j]) : F::fill(0);
+                    store_pair(to + i / 2 * kPanel + j * kLanes, z, odd);
                 }
             }
     }

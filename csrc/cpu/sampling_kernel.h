@@ -59,9 +59,9 @@ struct SamplingRoom {
 // Masses exp((logit - largest) / temperature) of all classes; those beyond the last are zero.
 inline void masses(const float* logits, int64_t count, float temperature, float* mass) {
     float most = logits[index_of_largest(logits, count)];
-    F16 scale = set1(1.0f / temperature);
+    F16 unit = set1(temperature);  // divided by, for the inverse of a tiny one is infinite
     for (int64_t i = 0; i < padded(count); i += kLanes)
-        store(mass + i, exp(mul(sub(load(logits + i), set1(most)), scale)));
+        store(mass + i, exp(div(sub(load(logits + i), set1(most)), unit)));
     for (int64_t i = count; i < padded(count); ++i) mass[i] = 0.0f;
 }
 

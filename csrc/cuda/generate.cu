@@ -4,8 +4,8 @@
 // sample of a group of up to 8 streams, the residual stream hops from block to block through distributed shared memory;
 // behind it follow the skip sums, and the sampled value returns to the first block. Each block keeps as many of its
 // matrices in shared memory as fit, those on the critical path first, and reads the rest through L2. While it waits, a
-// block sums what does not depend on the new sample: bias, conditioning and the older taps. With a cluster of one block,
-// which every device can run, the same code makes 8 streams a block.
+// block sums what does not depend on the new sample: bias, conditioning and the older taps. With a cluster of a single
+// block, which every device can run, the same code makes 8 streams a block.
 //
 // Every sum runs in one order, whatever the cluster and the group, so that results do not depend on either.
 #include "generate.h"
@@ -113,10 +113,16 @@ WAVEGEN_DEVICE void accumulate(Tile& sums, const Matrix& m, int tile, const Vect
     } else if constexpr (F == Format::kBf16) {
         const uint8_t* b = column_data(v, row_of(lane)) + lane % 4 * 4;
         a += lane * 16;
-#pragma unroll 4
-        for (int k = 0; k < m.chunks; ++k)
+        float odd[4] = {};  // two chains, for a product waits for the one before it
+#pragma unroll 2
+        for (int k = 0; k < m.chunks; k += 2) {
             simt::mma_bf16(sums, simt::load_words(a + k * 512), simt::load_word(b + k * 32),
                            simt::load_word(b + k * 32 + 16));
+            simt::mma_bf16(odd, simt::load_words(a + k * 512 + 512), simt::load_word(b + k * 32 + 32),
+                           simt::load_word(b + k * 32 + 48));
+        }
+#pragma unroll
+        for (int i = 0; i < 4; ++i) sums[i] += odd[i];
     } else {  // int16 activations as a plane of high bytes and one of low bytes; the sums are exact integers
         const uint8_t* high = column_data(v, row_of(lane)) + lane % 4 * 4;
         const uint8_t* low = high + m.chunks * 32;
@@ -292,7 +298,18 @@ struct Worker {
     }
     WAVEGEN_DEVICE void signal(int tile, Flag which, int to, int64_t value) const {
         simt::sync_block();
-        if (simt::thread() == 0) simt::signal(simt::remote(flag(tile, which), to), uint32_t(value));
+        if (simt::thread() == 0) simt::signal(there(flag(tile, which), to), uint32_t(value));
+    }
+    // The same address in another block's shared memory.
+    template <typename T>
+    WAVEGEN_DEVICE T* there(T* local, int to) const {
+        return to == rank ? local : simt::remote(local, to);
+    }
+    WAVEGEN_DEVICE void sync_all() const {
+        if (p.plan.cluster > 1)
+            simt::sync_cluster();
+        else
+            simt::sync_block();
     }
 
     // --- vectors
@@ -350,8 +367,8 @@ struct Worker {
             Tile sums;
 #pragma unroll
             for (int i = 0; i < 4; ++i) {
-                const int row = row_of(lane) + i / 2 * 8, channel = m * 8 + row_of(lane), column = column_of(lane) + i % 2;
-                sums[i] = current.bias[m * 16 + row];
+                const int channel = m * 8 + row_of(lane), column = column_of(lane) + i % 2;
+                sums[i] = current.bias[m * 16 + row_of(lane) + i / 2 * 8];
                 if (channel >= call.sizes.gate || column >= count) continue;
                 const float* c = call.conditioning +
                                  (((stream + column) * call.frames + frame) * call.sizes.layers + layer) * channels +
@@ -359,6 +376,7 @@ struct Worker {
                 const int64_t next = call.sizes.layers * channels;
                 sums[i] += fmaf(u2, c[2 * next], fmaf(u1, c[next], u0 * c[0]));
             }
+            simt::sync_warp();  // tensor cores want the whole warp
             for (int tap = 0; tap + 1 < call.sizes.width; ++tap) {
                 const int64_t back = (call.sizes.width - 1 - tap) * row(layer).dilation;
                 const Vectors past = {ring(stream, layer, time - back),
@@ -388,16 +406,18 @@ struct Worker {
             Tile sums = {past.value[0], past.value[1], past.value[2], past.value[3]};
             accumulate<F>(sums, current, m, encoded());
 #pragma unroll
-            for (int i = 0; i < 2; ++i)
+            for (int i = 0; i < 2; ++i) {
+                const float value = gated<F == Format::kFp32>(sums[i], sums[i + 2]);
                 put_activation<F>(z(slot) + (column_of(lane) + i) * p.shared.z_vector, sizes.gate, m * 8 + row_of(lane),
-                                  gated<F == Format::kFp32>(sums[i], sums[i + 2]) * (F == Format::kInt8 ? kInt16 : 1.0f));
+                                  F == Format::kInt8 ? value * kInt16 : value);
+            }
         }
         remember(tile, step, index);
         simt::sync_block();
         if (index + 1 == layers()) return;
         const bool leaves = index + 1 == last;
         const Matrix residual = matrix(index, kResidual, sizes.residual, sizes.gate);
-        float* to = leaves ? simt::remote(x(tile), rank + 1) : x(tile);
+        float* to = leaves ? there(x(tile), rank + 1) : x(tile);
         for (int m = simt::warp(); m < sizes.residual / 16; m += kWarps) {
             Quad old = simt::load_quad(x(tile) + (m * kWarp + lane) * 4);
             Tile sums;
@@ -428,7 +448,7 @@ struct Worker {
         const int lane = simt::lane();
         if (from == first && from > 0) await(tile, kFlagSkip, step + 1);
         const bool leaves = to == last;
-        float* target = leaves ? simt::remote(skip(tile), rank + 1) : skip(tile);
+        float* target = leaves ? there(skip(tile), rank + 1) : skip(tile);
         const float* bias = reinterpret_cast<const float*>(call.weights + sizes.skip_bias);
         for (int m = simt::warp(); m < sizes.skip / 16; m += kWarps) {
             Tile sums;
@@ -476,7 +496,7 @@ struct Worker {
         simt::sync_block();
         const bool leaves = layers() + 1 == last;
         const Matrix m = matrix(layers(), kCurrent, sizes.head, sizes.skip);
-        float* to = leaves ? simt::remote(skip(tile), rank + 1) : skip(tile);
+        float* to = leaves ? there(skip(tile), rank + 1) : skip(tile);
         for (int i = simt::warp(); i < sizes.head / 16; i += kWarps) {
             Tile sums;
 #pragma unroll
@@ -536,12 +556,12 @@ struct Worker {
             call.values[at] = value;
             *last_value(stream) = fed;
         }
-        simt::remote(floats(p.shared.values), 0)[tile * kColumns + simt::warp()] = fed;
+        there(floats(p.shared.values), 0)[tile * kColumns + simt::warp()] = fed;
     }
 
     WAVEGEN_DEVICE void run() {
         if (first < last) settle();
-        simt::sync_cluster();  // every block has cleared its flags
+        sync_all();  // every block has cleared its flags
         int64_t most = 0;
         if (first < last)
             for (int tile = 0; tile < p.plan.tiles; ++tile) most = steps(tile) > most ? steps(tile) : most;
@@ -552,19 +572,36 @@ struct Worker {
                 if (first <= layers() && last > layers()) head1(tile, step);
                 if (last > layers() + 1) head2(tile, step);
             }
-        simt::sync_cluster();  // no block leaves while another may write to it
+        sync_all();  // no block leaves while another may write to it
     }
 };
 
 template <Format F>
-WAVEGEN_KERNEL(kThreads) generate_kernel(WAVEGEN_PARAMETER Parameters parameters) {
+WAVEGEN_KERNEL(kThreads, 1) generate_kernel(WAVEGEN_PARAMETER Parameters parameters) {
     Worker<F> worker(parameters);
     worker.run();
 }
 
-// Behind the call, so that no block of it can still read the old time.
-WAVEGEN_KERNEL(1) advance_kernel(WAVEGEN_PARAMETER GenerateCall call) {
-    reinterpret_cast<StateHeader*>(call.state)->time = call.time + call.samples;
+// After the call's blocks: the state's time goes on, and streams that have ended are marked: their rings stand still.
+WAVEGEN_KERNEL(kThreads, 1) advance_kernel(WAVEGEN_PARAMETER GenerateCall call) {
+    float* last = reinterpret_cast<float*>(call.state + sizeof(StateHeader));
+    for (int64_t b = simt::thread(); b < call.streams; b += kThreads)
+        if (call.lengths[b] < call.samples) last[b] = NAN;
+    if (simt::thread() == 0) reinterpret_cast<StateHeader*>(call.state)->time = call.time + call.samples;
+}
+
+struct CheckParameters {
+    RangeCheck check;
+    int64_t stride;
+};
+
+WAVEGEN_KERNEL(kThreads, 1) check_kernel(WAVEGEN_PARAMETER CheckParameters p) {
+    bool found = false;
+    for (int64_t i = simt::block() * kThreads + simt::thread(); i < p.check.count; i += p.stride) {
+        const float v = p.check.values[i];
+        found |= !(v > p.check.low && v < p.check.high) || (p.check.whole && v != floorf(v));
+    }
+    if (found) *p.check.found = 1;
 }
 
 using Kernel = void (*)(Parameters);
@@ -666,13 +703,19 @@ const char* plan_generate(const Sizes& s, int64_t streams, int variant, Plan* pl
     return nullptr;
 }
 
+int launch_check(const RangeCheck& check, void* stream) {
+    const int64_t wanted = (check.count + kThreads - 1) / kThreads, blocks = wanted < 1024 ? wanted : 1024;
+    const Launch how = {blocks, 1, kThreads, 0, stream};
+    return simt::launch(check_kernel, how, CheckParameters{check, blocks * kThreads});
+}
+
 int launch_generate(const GenerateCall& call, const Plan& plan, void* stream) {
     const Layout a = lay_out(call.sizes);
     Parameters parameters = {call, a, plan, share(call.sizes, a, most_units(plan), plan.tiles, plan.group)};
     Launch how = {plan.clusters * plan.cluster, plan.cluster, kThreads, plan.shared_bytes, stream};
     int error = simt::launch(kernel_of(call.sizes.format), how, parameters);
     if (error != 0) return error;
-    return simt::launch(advance_kernel, Launch{1, 1, 1, 0, stream}, call);
+    return simt::launch(advance_kernel, Launch{1, 1, kThreads, 0, stream}, call);
 }
 
 }  // namespace wavegen::cuda

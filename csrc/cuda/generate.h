@@ -2,7 +2,7 @@
 //
 // Channels are padded to 32 with zeros. A matrix lies in fragments: for 16 rows and 32 bytes of columns, the 512 bytes
 // in the order in which the 32 lanes of a warp hand them to the tensor core (fp32: 16 rows × 4 columns, by rows). The
-// rows of a dilated convolution alternate, 8 of the filter and the 8 of the gate that belong to them, so that one thread
+// rows of a dilated convolution alternate, 8 of the filter and the 8 of the gate that belong to them, so that a thread
 // holds both. Vectors of 8 streams that a product reads lie stream by stream.
 #pragma once
 
@@ -50,7 +50,7 @@ struct WeightsHeader {
 };
 static_assert(sizeof(WeightsHeader) == kHeaderFields * sizeof(int64_t));
 
-// The header of a state; the last value of each stream and then the rings of each stream follow.
+// The header of a state; the last value of each stream (NaN: it has ended) and then the rings of each stream follow.
 struct StateHeader {
     int64_t magic, bytes, streams, time, slots, slot_bytes, unused[2];
 };
@@ -60,12 +60,16 @@ struct LayerRow {
     int64_t dilation, ring_offset, ring_slots;
 };
 
-WAVEGEN_HOST_DEVICE constexpr int64_t element_bytes(Format f) { return f == Format::kFp32 ? 4 : f == Format::kBf16 ? 2 : 1; }
+WAVEGEN_HOST_DEVICE constexpr int64_t element_bytes(Format f) {
+    return f == Format::kFp32 ? 4 : f == Format::kBf16 ? 2 : 1;
+}
 WAVEGEN_HOST_DEVICE constexpr int64_t activation_bytes(Format f) { return f == Format::kFp32 ? 4 : 2; }
 WAVEGEN_HOST_DEVICE constexpr int64_t aligned(int64_t bytes) { return (bytes + 127) / 128 * 128; }
 
 // A vector of `channels` (padded) activations; 16 bytes at the end hold an int8 network's scale and spread the banks.
-WAVEGEN_HOST_DEVICE constexpr int64_t vector_bytes(Format f, int64_t channels) { return channels * activation_bytes(f) + 16; }
+WAVEGEN_HOST_DEVICE constexpr int64_t vector_bytes(Format f, int64_t channels) {
+    return channels * activation_bytes(f) + 16;
+}
 WAVEGEN_HOST_DEVICE constexpr int64_t slot_bytes(Format f, int64_t residual) {
     return padded(residual) * activation_bytes(f) + (f == Format::kInt8 ? 16 : 0);
 }
@@ -124,6 +128,15 @@ struct GenerateCall {
     int top_k;
 };
 
+// A search for values that do not lie strictly between low and high, or are not whole where they must be.
+struct RangeCheck {
+    const float* values;
+    int64_t count;
+    float low, high;
+    bool whole;
+    int32_t* found;  // the device's; set to 1 where there is such a value
+};
+
 // How a call is spread: the network over the blocks of a cluster (one block: the grid variant), streams over clusters.
 struct Plan {
     int cluster = 1;
@@ -139,7 +152,8 @@ struct Plan {
 // Returns null and fills `plan`, or a reason why the call cannot run on this device.
 const char* plan_generate(const Sizes& sizes, int64_t streams, int variant, Plan* plan);
 
-// Enqueues the call on the stream. 0, or a CUDA error.
+// Enqueue on the stream. 0, or a CUDA error.
+int launch_check(const RangeCheck& check, void* stream);
 int launch_generate(const GenerateCall& call, const Plan& plan, void* stream);
 
 }  // namespace wavegen::cuda

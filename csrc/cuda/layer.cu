@@ -1,17 +1,15 @@
 // The gated dilated layer, forward and backward, as tiled matrix products over time.
 //
 // A block makes tiles of 64 rows × 64 columns, of which each of its 8 warps has 16 × 32; bf16 products go through the
-// tensor cores with fp32 sums, fp32 and fp64 through multiply-adds with the same fragments. Operands are read element by
-// element through functors, which know about taps, transposition and the zeros outside the sequence. The forward pass is
-// one kernel: the gated activations of 64 samples stay in the block. The backward pass recomputes them.
+// tensor cores with fp32 sums, fp32 and fp64 through multiply-adds with the same fragments. Operands are read element
+// by element through functors, which know about taps, transposition and the zeros outside the sequence. The forward
+// pass is one kernel: the gated activations of 64 samples stay in the block. The backward pass recomputes them.
 // Weight gradients are summed in a fixed number of parts, and these in order: results do not change from run to run.
 #include "layer.h"
 
-#include "simt.h"
+#include <math.h>
 
-#if defined(__CUDACC__)
-#include <cmath>
-#endif
+#include "simt.h"
 
 namespace wavegen::cuda {
 namespace {
@@ -31,6 +29,7 @@ struct Fp32 {
     using Sum = float;
     using Word = float;
     static constexpr int kPack = 1;
+    static constexpr int kBlocks = 1;  // that a multiprocessor must have registers for
     static WAVEGEN_DEVICE float load(float v) { return v; }
     static WAVEGEN_DEVICE float store(float v) { return v; }
 };
@@ -39,6 +38,7 @@ struct Fp64 {
     using Sum = double;
     using Word = double;
     static constexpr int kPack = 1;
+    static constexpr int kBlocks = 1;
     static WAVEGEN_DEVICE double load(double v) { return v; }
     static WAVEGEN_DEVICE double store(double v) { return v; }
 };
@@ -47,6 +47,7 @@ struct Bf16 {
     using Sum = float;
     using Word = uint32_t;
     static constexpr int kPack = 2;
+    static constexpr int kBlocks = 2;
     static WAVEGEN_DEVICE float load(uint16_t v) {
         union {
             uint32_t u;
@@ -172,7 +173,8 @@ struct Sequence {
     }
 };
 template <typename Stored>
-WAVEGEN_DEVICE Sequence<Stored> sequence(const void* tensor, int64_t batch, int64_t rows, int64_t length, int64_t start) {
+WAVEGEN_DEVICE Sequence<Stored> sequence(const void* tensor, int64_t batch, int64_t rows, int64_t length,
+                                         int64_t start) {
     return {static_cast<const Stored*>(tensor) + batch * rows * length, rows, length, start};
 }
 
@@ -235,7 +237,7 @@ struct ForwardParameters {
 };
 
 template <typename N>
-WAVEGEN_KERNEL(kThreads) forward_kernel(WAVEGEN_PARAMETER ForwardParameters p) {
+WAVEGEN_KERNEL(kThreads, N::kBlocks) forward_kernel(WAVEGEN_PARAMETER ForwardParameters p) {
     using Stored = typename N::Stored;
     const LayerForward& c = p.call;
     const LayerShape& s = c.shape;
@@ -249,7 +251,8 @@ WAVEGEN_KERNEL(kThreads) forward_kernel(WAVEGEN_PARAMETER ForwardParameters p) {
                            first);
         const int64_t channel = first + gate_channel(Sums<N>::row(0));
         if (channel >= s.gate) continue;
-        const typename N::Sum filter = element<N>(c.dilated_bias, channel), gate = element<N>(c.dilated_bias, s.gate + channel);
+        const typename N::Sum filter = element<N>(c.dilated_bias, channel);
+        const typename N::Sum gate = element<N>(c.dilated_bias, s.gate + channel);
 #pragma unroll
         for (int n = 0; n < 4; ++n)
 #pragma unroll
@@ -313,7 +316,7 @@ WAVEGEN_DEVICE OutputGradient<N> output_gradient(const LayerBackward& c, int64_t
 
 // d_z = output_weightᵀ × the output's gradient.
 template <typename N>
-WAVEGEN_KERNEL(kThreads) gate_gradient_kernel(WAVEGEN_PARAMETER BackwardParameters p) {
+WAVEGEN_KERNEL(kThreads, N::kBlocks) gate_gradient_kernel(WAVEGEN_PARAMETER BackwardParameters p) {
     using Stored = typename N::Stored;
     const LayerBackward& c = p.call;
     const LayerShape& s = c.shape;
@@ -338,7 +341,7 @@ WAVEGEN_KERNEL(kThreads) gate_gradient_kernel(WAVEGEN_PARAMETER BackwardParamete
 
 // z and d_pre, from the recomputed pre-activations and d_z.
 template <typename N>
-WAVEGEN_KERNEL(kThreads) pre_gradient_kernel(WAVEGEN_PARAMETER BackwardParameters p) {
+WAVEGEN_KERNEL(kThreads, N::kBlocks) pre_gradient_kernel(WAVEGEN_PARAMETER BackwardParameters p) {
     using Sum = typename N::Sum;
     const LayerBackward& c = p.call;
     const LayerShape& s = c.shape;
@@ -369,7 +372,7 @@ WAVEGEN_KERNEL(kThreads) pre_gradient_kernel(WAVEGEN_PARAMETER BackwardParameter
 
 // d_x, or with Conditioning d_conditioning.
 template <typename N, bool Conditioning>
-WAVEGEN_KERNEL(kThreads) input_gradient_kernel(WAVEGEN_PARAMETER BackwardParameters p) {
+WAVEGEN_KERNEL(kThreads, N::kBlocks) input_gradient_kernel(WAVEGEN_PARAMETER BackwardParameters p) {
     using Stored = typename N::Stored;
     const LayerBackward& c = p.call;
     const LayerShape& s = c.shape;
@@ -406,14 +409,13 @@ enum class Weight { kDilated, kConditioning, kOutput };
 
 struct WeightParameters {
     BackwardParameters backward;
-    Weight weight;
     int64_t tap;
     int64_t rows, columns;  // one column more, which multiplies ones, is the bias
 };
 
 // One tile of one part of a weight's gradient, over every part_count-th segment of time.
-template <typename N>
-WAVEGEN_KERNEL(kThreads) weight_gradient_kernel(WAVEGEN_PARAMETER WeightParameters p) {
+template <typename N, Weight W>
+WAVEGEN_KERNEL(kThreads, N::kBlocks) weight_gradient_kernel(WAVEGEN_PARAMETER WeightParameters p) {
     using Stored = typename N::Stored;
     const LayerBackward& c = p.backward.call;
     const LayerShape& s = c.shape;
@@ -432,9 +434,9 @@ WAVEGEN_KERNEL(kThreads) weight_gradient_kernel(WAVEGEN_PARAMETER WeightParamete
                     return column0 + column == p.columns ? N::store(1) : right(column0 + column, k);
                 });
         };
-        if (p.weight == Weight::kOutput)
+        if constexpr (W == Weight::kOutput)
             times(sequence<Stored>(p.backward.z, batch, s.gate, s.length, start), output_gradient<N>(c, batch, start));
-        else if (p.weight == Weight::kConditioning)
+        else if constexpr (W == Weight::kConditioning)
             times(sequence<Stored>(c.conditioning, batch, s.conditioning, s.length, start),
                   sequence<Stored>(p.backward.d_pre, batch, 2 * s.gate, s.length, start));
         else
@@ -459,7 +461,7 @@ struct ReduceParameters {
 
 // Sums the parts of a weight's gradient in order.
 template <typename N>
-WAVEGEN_KERNEL(kThreads) reduce_kernel(WAVEGEN_PARAMETER ReduceParameters p) {
+WAVEGEN_KERNEL(kThreads, N::kBlocks) reduce_kernel(WAVEGEN_PARAMETER ReduceParameters p) {
     const int64_t all = p.rows * (p.columns + 1), at = simt::block() * kThreads + simt::thread();
     if (at >= all) return;
     const auto* parts = static_cast<const typename N::Sum*>(p.parts);
@@ -508,12 +510,13 @@ int forward(const LayerForward& call, void* stream) {
     return simt::launch(forward_kernel<N>, how, ForwardParameters{call, fits ? operands : 0});
 }
 
-template <typename N>
-int weight_gradient(const BackwardParameters& p, Weight weight, int64_t tap, int64_t rows, int64_t columns,
-                    int64_t stride, void* to, void* bias, void* stream) {
-    WeightParameters w = {p, weight, tap, rows, columns};
-    Launch how = {tiles_of(columns + 1) * tiles_of(rows) * p.part_count, 1, kThreads, size_t(operand_bytes<N>()), stream};
-    if (int error = simt::launch(weight_gradient_kernel<N>, how, w)) return error;
+template <typename N, Weight W>
+int weight_gradient(const BackwardParameters& p, int64_t tap, int64_t rows, int64_t columns, int64_t stride, void* to,
+                    void* bias, void* stream) {
+    WeightParameters w = {p, tap, rows, columns};
+    const int64_t blocks = tiles_of(columns + 1) * tiles_of(rows) * p.part_count;
+    Launch how = {blocks, 1, kThreads, size_t(operand_bytes<N>()), stream};
+    if (int error = simt::launch(weight_gradient_kernel<N, W>, how, w)) return error;
     Launch last = {(rows * (columns + 1) + kThreads - 1) / kThreads, 1, kThreads, 0, stream};
     return simt::launch(reduce_kernel<N>, last,
                         ReduceParameters{p.parts, p.part_count, rows, columns, stride, tap, to, bias});
@@ -532,16 +535,16 @@ int backward(const LayerBackward& call, void* stream) {
     if (error == 0) error = simt::launch(pre_gradient_kernel<N>, tiles, p);
     if (error == 0) error = simt::launch(input_gradient_kernel<N, false>, tiles, p);
     for (int64_t tap = 0; tap < s.width && error == 0; ++tap)
-        error = weight_gradient<N>(p, Weight::kDilated, tap, 2 * s.gate, s.residual, s.width, call.d_dilated_weight,
-                                   tap == 0 ? call.d_dilated_bias : nullptr, stream);
+        error = weight_gradient<N, Weight::kDilated>(p, tap, 2 * s.gate, s.residual, s.width, call.d_dilated_weight,
+                                                     tap == 0 ? call.d_dilated_bias : nullptr, stream);
     if (error == 0)
-        error = weight_gradient<N>(p, Weight::kOutput, 0, s.residual + s.skip, s.gate, 1, call.d_output_weight,
-                                   call.d_output_bias, stream);
+        error = weight_gradient<N, Weight::kOutput>(p, 0, s.residual + s.skip, s.gate, 1, call.d_output_weight,
+                                                    call.d_output_bias, stream);
     if (error != 0 || call.conditioning == nullptr) return error;
     error = simt::launch(input_gradient_kernel<N, true>, tiles, p);
     if (error != 0) return error;
-    return weight_gradient<N>(p, Weight::kConditioning, 0, 2 * s.gate, s.conditioning, 1, call.d_conditioning_weight,
-                              nullptr, stream);
+    return weight_gradient<N, Weight::kConditioning>(p, 0, 2 * s.gate, s.conditioning, 1, call.d_conditioning_weight,
+                                                     nullptr, stream);
 }
 
 // work(N()) for the element's numbers.

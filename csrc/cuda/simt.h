@@ -149,7 +149,8 @@ WAVEGEN_DEVICE void await(const uint32_t*, uint32_t) {}
 // 0, or the CUDA error of the launch.
 template <typename Parameters>
 int launch(void (*kernel)(Parameters), const Launch& how, const Parameters& parameters) {
-    cudaError_t error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, int(how.shared_bytes));
+    cudaError_t error =
+        cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, int(how.shared_bytes));
     if (error == cudaSuccess && how.cluster > 8)
         error = cudaFuncSetAttribute(kernel, cudaFuncAttributeNonPortableClusterSizeAllowed, 1);
     if (error != cudaSuccess) return int(error);
@@ -173,9 +174,11 @@ int launch(void (*kernel)(Parameters), const Launch& how, const Parameters& para
 template <typename Parameters>
 int concurrent_clusters(void (*kernel)(Parameters), const Launch& how) {
     int device = 0, major = 0, count = 0;
+    cudaFuncAttributes compiled = {};
     cudaGetDevice(&device);
     cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device);
-    if (major < 9) return 0;
+    cudaError_t known = cudaFuncGetAttributes(&compiled, kernel);
+    if (known != cudaSuccess || major < 9 || compiled.ptxVersion < 90) return 0;  // or built without cluster code
     cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, int(how.shared_bytes));
     if (how.cluster > 8) cudaFuncSetAttribute(kernel, cudaFuncAttributeNonPortableClusterSizeAllowed, 1);
     cudaLaunchConfig_t config = {};

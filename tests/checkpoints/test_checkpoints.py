@@ -191,6 +191,33 @@ def test_registry_lists_names(file: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert isinstance(checkpoints.load("small"), ISTFTVocoder)
 
 
+def test_a_kind_stands_for_its_shipped_model(tmp_path: Path, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The default of that kind, else the first by name; the name of a model, and a path, mean what they say."""
+    shipped, elsewhere = tmp_path / "shipped", tmp_path / "elsewhere"
+    shipped.mkdir()
+    (elsewhere / "istft-vocoder").mkdir(parents=True)
+    monkeypatch.chdir(elsewhere)
+    monkeypatch.setattr(registry, "WEIGHTS", shipped)
+    for name in ("b", "a-b", "a", "c"):
+        (shipped / f"{name}.safetensors").write_bytes(file.read_bytes())
+    monkeypatch.setattr(registry, "DEFAULTS", {"vocoder": "other"})
+    assert checkpoints.resolve("istft-vocoder") == shipped / "a.safetensors"
+    monkeypatch.setattr(registry, "DEFAULTS", {"vocoder": "c"})
+    assert checkpoints.resolve("istft-vocoder") == shipped / "c.safetensors"
+    assert isinstance(checkpoints.load("istft-vocoder", role="vocoder"), ISTFTVocoder)
+    assert checkpoints.resolve("./istft-vocoder") == Path("istft-vocoder")
+    for kind in ("wavenet", "poem"):
+        message = (
+            rf"^no model named '{kind}'; shipped are: a \(istft-vocoder\), a-b \(istft-vocoder\), "
+            r"b \(istft-vocoder\), c \(istft-vocoder\)$"
+        )
+        with pytest.raises(InputError, match=message):
+            checkpoints.resolve(kind)
+    (shipped / "istft-vocoder.safetensors").write_bytes(file.read_bytes())
+    assert checkpoints.resolve("istft-vocoder") == shipped / "istft-vocoder.safetensors"
+    assert [model.name for model in checkpoints.list_models()] == ["a-b", "a", "b", "c", "istft-vocoder"]
+
+
 def test_shipped_models_load_and_have_cards() -> None:
     models = checkpoints.list_models()
     assert {m.name for m in models if m.default} == set(registry.DEFAULTS.values())

@@ -7,10 +7,13 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import typer
 
 import wavegen
+from wavegen.audio import io
+from wavegen.audio.io import Audio
 from wavegen.cli.main import app, main
 from wavegen.errors import InputError
 
@@ -232,3 +235,43 @@ def test_a_signal_leaves_nothing_behind(
         assert program.stderr.read() == message
     assert program.returncode == status
     assert list(tmp_path.iterdir()) == []
+
+
+def seconds_computed(program: "subprocess.Popen[bytes]") -> float:
+    """Of the processor's time, by Linux's count."""
+    fields = Path(f"/proc/{program.pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads Linux's /proc")
+@pytest.mark.parametrize("command", ["resynth", "render", "speak"])
+def test_ctrl_c_ends_what_is_sampled(command: str, tmp_path: Path, speech: str, wavenet: str) -> None:
+    """With little work after the signal: wall time would also count what else the machine does."""
+    random = np.random.default_rng(0)
+    io.write(tmp_path / "in.wav", Audio(random.uniform(-0.5, 0.5, (2, 4_000_000)).astype(np.float32), 24000))
+    np.save(tmp_path / "in.npy", random.normal(-4, 1, (20, 40_000)))
+    arguments = {
+        "resynth": ["in.wav"],
+        "render": ["in.npy"],
+        "speak": ["and then we went on " * 3000, "--model", speech],
+    }[command]
+    before = set(tmp_path.iterdir())
+    with subprocess.Popen(
+        [sys.executable, "-m", "wavegen", command, *arguments, "-o", "out.wav", "--vocoder", wavenet],
+        stderr=subprocess.PIPE,
+        cwd=tmp_path,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    ) as program:
+        assert program.stderr is not None
+        while "_C.abi3.so" not in Path(f"/proc/{program.pid}/maps").read_text():
+            time.sleep(0.01)
+        time.sleep(1.0)
+        assert program.poll() is None
+        computed = seconds_computed(program)
+        program.send_signal(signal.SIGINT)
+        assert program.stderr.read() == b"error: interrupted\n"
+        _, status, usage = os.wait4(program.pid, 0)
+        program.returncode = os.waitstatus_to_exitcode(status)
+    assert program.returncode == 130
+    assert usage.ru_utime + usage.ru_stime - computed < 0.2
+    assert set(tmp_path.iterdir()) == before

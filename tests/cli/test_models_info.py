@@ -50,6 +50,11 @@ def test_show(weights: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert capfd.readouterr().out.startswith("# voc\n\nTrained on noise.\n")
 
 
+def test_a_kind_stands_for_its_model(weights: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["models", "show", "istft-vocoder"]) == 0
+    assert capfd.readouterr().out.startswith("# voc\n\nTrained on noise.\n")
+
+
 def test_show_what_is_not_there(weights: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["models", "show", "nobody"]) == 2
     shown = capfd.readouterr()

@@ -109,11 +109,35 @@ def test_refused(arguments: list[str], message: str, vocoder: str, capfd: pytest
     assert sorted(path.name for path in Path().iterdir()) == ["a.npz"]
 
 
-def test_refinement_is_that_of_the_functions_by_default() -> None:
-    import inspect
+def test_refinement_is_the_vocoders_own_by_default(vocoder: str, wavenet: str) -> None:
+    np.save("a.npy", MEL)
+    for name, refine in ((vocoder, 8), (wavenet, 0)):
+        assert main(["render", "a.npy", "-o", "a.wav", "--bit-depth", "float", "--vocoder", name]) == 0
+        expected = wavegen.render(MEL, vocoder=name, refine=refine).samples
+        np.testing.assert_allclose(io.read("a.wav").samples, expected, atol=1e-6)
 
-    from wavegen import pipelines
-    from wavegen.cli import evaluate, render, resynth
 
-    for command in (render.render, resynth.resynth, evaluate.evaluate_vocoder):
-        assert inspect.signature(command).parameters["refine"].default == pipelines.REFINE
+def test_options_of_sampling_reach_the_vocoder(wavenet: str) -> None:
+    np.save("a.npy", MEL)
+    options = {"temperature": 0.7, "top_k": 40, "top_p": 0.9, "precision": "fp32", "seed": 9}
+    flags = [part for name, value in options.items() for part in (f"--{name}", str(value))]
+    assert main(["render", "a.npy", "-o", "a.wav", "--bit-depth", "float", "--vocoder", wavenet, *flags]) == 0
+    samples = wavegen.render(MEL, vocoder=wavenet, **options).samples
+    np.testing.assert_allclose(io.read("a.wav").samples, samples, atol=1e-6)
+    for name in options:  # and each of them counts
+        less = {key: value for key, value in options.items() if key != name}
+        assert np.abs(wavegen.render(MEL, vocoder=wavenet, **less).samples - samples).max() > 1e-4, name
+
+
+@pytest.mark.parametrize(
+    ("flag", "value"), [("temperature", "0.5"), ("top-k", "3"), ("top-p", "0.5"), ("precision", "fp32"), ("seed", "0")]
+)
+def test_options_of_sampling_are_refused_where_nothing_is_sampled(
+    flag: str, value: str, vocoder: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    np.save("a.npy", MEL)
+    for name in (vocoder, "griffin-lim"):
+        assert main(["render", "a.npy", "-o", "a.wav", "--vocoder", name, f"--{flag}", value]) == 2
+        option = flag.replace("-", "_")
+        assert capfd.readouterr().err == f"error: {option}: the vocoder {name} does not sample; leave it out\n"
+        assert not Path("a.wav").exists()

@@ -3,6 +3,7 @@
 import io as bytes_io
 import sys
 import types
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -57,6 +58,42 @@ def test_one_file_into_a_folder_that_is_there(vocoder: str) -> None:
     Path("out").mkdir()
     assert main(["resynth", "a.wav", "-o", "out", "--vocoder", vocoder]) == 0
     assert io.info("out/a.wav").frames == 6001
+
+
+def test_a_vocoder_that_samples(wavenet: str, gaussian: str, capfd: pytest.CaptureFixture[str]) -> None:
+    audio = recording("a.wav", 44100, 2)
+    flags = ["--temperature", "0.8", "--top-k", "50", "--top_p", "0.95", "--precision", "int8", "--seed", "3"]
+    assert main(["resynth", "a.wav", "-o", "b.wav", "--bit-depth", "float", "--vocoder", wavenet, *flags]) == 0
+    options = {"temperature": 0.8, "top_k": 50, "top_p": 0.95, "precision": "int8", "seed": 3}
+    expected = wavegen.resynth(io.read("a.wav"), vocoder=wavenet, **options)
+    copy = io.read("b.wav")
+    assert copy.samples.shape == audio.samples.shape
+    np.testing.assert_allclose(copy.samples, expected.samples, atol=1e-6)
+    capfd.readouterr()
+    for vocoder, wrong, message in (
+        (wavenet, ["--precision", "fp64"], "precision must be one of fp32, bf16, int8, not 'fp64'"),
+        (wavenet, ["--temperature", "-1"], "temperature: must be a number from 0 to 100, not -1.0"),
+        (gaussian, ["--top-k", "5"], "top_k and top_p choose among classes; this model's output has none"),
+        ("griffin-lim", ["--seed", "0"], "seed: the vocoder griffin-lim does not sample; leave it out"),
+    ):
+        assert main(["resynth", "a.wav", "-o", "c.wav", "--vocoder", vocoder, *wrong]) == 2
+        assert capfd.readouterr().err == f"error: {message}\n"
+        assert not Path("c.wav").exists()
+
+
+def test_progress_within_a_file_and_over_files(vocoder: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from wavegen.cli.report import Report
+
+    steps: list[tuple[float, float, str]] = []
+    monkeypatch.setattr(Report, "progress", lambda self: nullcontext(lambda *step: steps.append(step)))
+    recording("a.wav", length=150_000)
+    recording("b.wav")
+    assert main(["resynth", "a.wav", "b.wav", "-o", "out", "--vocoder", vocoder, "--refine", "0"]) == 0
+    assert [done for done, _, _ in steps] == sorted(done for done, _, _ in steps)
+    assert {name for done, _, name in steps if done <= 1} == {"a.wav"}
+    assert any(0 < done < 0.9 for done, _, _ in steps)
+    assert {done for done, _, _ in steps} >= {1.0, 2.0}
+    assert steps[-1] == (2.0, 2, "b.wav")
 
 
 def test_from_stdin_to_stdout(

@@ -68,6 +68,20 @@ def test_options_reach_the_pipeline(models: list[str]) -> None:
     np.testing.assert_allclose(audio.samples, expected.samples, atol=1e-6)
 
 
+def test_a_vocoder_that_samples(models: list[str], wavenet: str, capfd: pytest.CaptureFixture[str]) -> None:
+    drawn = [*models[:3], wavenet]
+    options = {"seed": 4, "temperature": 0.6, "top_k": 100, "top_p": 0.9, "precision": "fp32"}
+    flags = [part for name, value in options.items() for part in (f"--{name}", str(value))]
+    assert main(["speak", TEXT, "--bit-depth", "float", *flags, *drawn]) == 0
+    expected = wavegen.speak(TEXT, model=models[1], vocoder=wavenet, **options)
+    np.testing.assert_allclose(io.read("speech.wav").samples, expected.samples, atol=1e-6)
+    Path("speech.wav").unlink()
+    capfd.readouterr()
+    line = refused(["speak", TEXT, "--temperature", "0.6", *models], capfd)
+    assert line == f"error: temperature: the vocoder {models[3]} does not sample; leave it out\n"
+    assert main(["speak", TEXT, "--seed", "4", *models]) == 0  # the speech model's
+
+
 def test_raw_is_the_samples_of_the_file(models: list[str], capfdbinary: pytest.CaptureFixture[bytes]) -> None:
     assert main(["speak", TEXT, "-o", "a.wav", *models]) == 0
     capfdbinary.readouterr()

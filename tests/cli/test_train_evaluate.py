@@ -127,6 +127,43 @@ def test_evaluate_a_vocoder_alone(data: Path, monkeypatch: pytest.MonkeyPatch) -
     assert [path.name for path in calls[0]["recordings"]] == ["r0.wav", "r1.wav", "r2.wav"]
 
 
+def test_evaluation_names_what_was_chosen(
+    data: Path, vocoder: str, wavenet: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    calls: list[tuple[Any, str]] = []
+
+    def spy(voice: Any, recordings: Any, **options: Any) -> Any:
+        calls.append((voice, options["name"]))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(protocol, "evaluate_vocoder", spy)
+    for flags, name in (
+        ([vocoder], f"{vocoder}, refined 8"),
+        ([vocoder, "--refine", "0"], vocoder),
+        (["griffin-lim", "--refine", "8"], "griffin-lim"),
+        ([wavenet], wavenet),
+        ([wavenet, "--temperature", "0.8"], f"{wavenet}, temperature 0.8"),
+        (
+            [wavenet, "--top-k", "5", "--top-p", "0.5", "--precision", "int8", "--seed", "2", "--refine", "4"],
+            f"{wavenet}, top-k 5, top-p 0.5, seed 2, precision int8, refined 4",
+        ),
+    ):
+        assert main(["evaluate", "vocoder", "--data", str(data), "--vocoder", *flags]) == 130
+        assert calls[-1][1] == name
+    assert calls[-1][0].vocoder.sampling.top_k == 5
+    capfd.readouterr()
+    assert main(["evaluate", "vocoder", "--data", str(data), "--vocoder", vocoder, "--seed", "1"]) == 2
+    assert capfd.readouterr().err == f"error: seed: the vocoder {vocoder} does not sample; leave it out\n"
+
+
+def test_evaluate_a_vocoder_that_samples(data: Path, wavenet: str) -> None:
+    flags = ["--no-perceptual", "--limit", "1", "--baseline", "none", "--json", "scores.json", "--vocoder", wavenet]
+    assert main(["evaluate", "vocoder", "--data", str(data), *flags, "--temperature", "0.5"]) == 0
+    scores = json.loads(Path("scores.json").read_text())
+    assert scores["candidate"]["name"] == f"{wavenet}, temperature 0.5"
+    assert scores["candidate"]["pooled"]["log_mel_l1"]["value"] > 0
+
+
 def test_evaluate_files_and_folders(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[Any] = []
 

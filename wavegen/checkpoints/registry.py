@@ -5,6 +5,7 @@ import struct
 from dataclasses import dataclass
 from pathlib import Path
 
+from wavegen.checkpoints.kinds import KINDS
 from wavegen.errors import InputError
 
 WEIGHTS = Path(__file__).parent.parent / "weights"
@@ -45,7 +46,10 @@ def list_models() -> list[ModelCard]:
 
 
 def resolve(name_or_path: str | Path) -> Path:
-    """The file behind a name or path. InputError names the shipped models if it is neither."""
+    """The file behind a name or path; a kind ("wavenet") stands for its shipped model, the default or first by name.
+
+    InputError names the shipped models if it is none of these.
+    """
     if not isinstance(name_or_path, str | Path):
         raise InputError(f"a model is named by a str or a Path, not {type(name_or_path).__name__}")
     given = Path(name_or_path)
@@ -53,17 +57,30 @@ def resolve(name_or_path: str | Path) -> Path:
     try:
         if "/" not in str(name_or_path) and path.is_file():
             return path
+        model = _of_kind(str(name_or_path))
+        if model is not None:
+            return model.path
         if given.suffix or given.exists() or "/" in str(name_or_path):
             return given
     except OSError as error:  # a name too long for the file system, for one
         raise InputError(f"no model named {str(name_or_path)[:40]!r}: {error.strerror}") from None
-    names = ", ".join(p.stem for p in sorted(WEIGHTS.glob("*.safetensors"))) or "none"
+    names = ", ".join(f"{model.name} ({model.kind})" for model in list_models()) or "none"
     raise InputError(f"no model named {str(name_or_path)!r}; shipped are: {names}")
 
 
+def _of_kind(kind: str) -> ModelCard | None:
+    if kind not in KINDS:  # most names are none, and need no file to be read
+        return None
+    alike = [model for model in list_models() if model.kind == kind]
+    return min(alike, key=lambda model: (not model.default, model.name), default=None)
+
+
 def card(name: str) -> str:
-    """The model card of a shipped model, as Markdown."""
+    """The model card of a shipped model, named as in :func:`resolve`, as Markdown."""
     path = WEIGHTS / f"{name}.md"
+    model = None if path.is_file() else _of_kind(name)
+    if model is not None:
+        path = WEIGHTS / f"{model.name}.md"
     if not path.is_file():
         names = ", ".join(p.stem for p in sorted(WEIGHTS.glob("*.md"))) or "none"
         raise InputError(f"no model card for {name!r}; there are cards for: {names}")

@@ -34,7 +34,12 @@ def evaluate_vocoder(
         float | None, typer.Option("--seconds", help="Of each recording, use this much from its middle.")
     ] = None,
     vocoder: options.Vocoder = "default",
-    refine: options.Refine = 8,
+    refine: options.Refine = None,
+    temperature: options.Temperature = None,
+    top_k: options.TopK = None,
+    top_p: options.TopP = None,
+    precision: options.Precision = None,
+    seed: options.Seed = None,
     baseline: Annotated[str, typer.Option("--baseline", help="The vocoder to compare with, or none.")] = "griffin-lim",
     perceptual: Annotated[
         bool, typer.Option("--perceptual/--no-perceptual", help="Score PESQ and eSTOI, which need their packages.")
@@ -56,13 +61,22 @@ def evaluate_vocoder(
     from wavegen import pipelines
     from wavegen.evaluation import protocol
 
-    voice = pipelines.load_vocoder(vocoder, device, refine=refine)
+    voice = pipelines.load_vocoder(
+        vocoder,
+        device,
+        refine=refine,
+        temperature=temperature,
+        top_k=top_k,
+        top_p=top_p,
+        precision=precision,
+        seed=seed,
+    )
     with report.progress() as step:
         result = protocol.evaluate_vocoder(
             voice,
             paths if seconds is None else [_middle(path, seconds) for path in paths],
             baseline=None if baseline == "none" else pipelines.load_vocoder(baseline, device, voice.spec),
-            name=f"{vocoder}, refined {refine}" if refine and vocoder != pipelines.GRIFFIN_LIM else vocoder,
+            name=", ".join([vocoder, *voice.settings]),
             baseline_name=baseline,
             perceptual=perceptual,
             labels=[path.name for path in paths],

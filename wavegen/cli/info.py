@@ -14,6 +14,7 @@ def info() -> None:
     import torch
 
     from wavegen.checkpoints import list_models
+    from wavegen.evaluation.machine import compiled_ops
 
     _line("wavegen", __version__)
     _line("python", f"{platform.python_version()} on {platform.system()} {platform.machine()}")
@@ -21,7 +22,7 @@ def info() -> None:
         _line(package, _version(package) or ("not installed (optional)" if package in OPTIONAL else "MISSING"))
     _line("processor", f"{torch.backends.cpu.get_cpu_capability()}, {torch.get_num_threads()} threads")
     _line("devices", ", ".join(_devices()))
-    _line("compiled ops", "none: every op runs as torch code")
+    _line("compiled ops", compiled_ops())
     _line("models", ", ".join(card.name for card in list_models()) or "none")
 
 

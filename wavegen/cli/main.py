@@ -1,5 +1,6 @@
 """The program ``wavegen``: the table of commands, the global options, and how errors leave."""
 
+import atexit
 import os
 import signal
 import sys
@@ -7,13 +8,13 @@ import traceback
 import warnings
 from contextlib import suppress
 from types import FrameType
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 from typer.exceptions import Abort, Exit, TyperException
 
 from wavegen import __version__
-from wavegen.cli import evaluate, info, models, render, resynth, speak, train
+from wavegen.cli import bench, evaluate, info, models, render, resynth, speak, train
 from wavegen.cli.report import Report
 from wavegen.errors import WavegenError
 
@@ -37,6 +38,7 @@ app.command()(resynth.resynth)
 app.command()(train.train)
 app.add_typer(evaluate.app, name="evaluate")
 app.add_typer(models.app, name="models")
+app.command()(bench.bench)
 app.command()(info.info)
 
 
@@ -89,8 +91,20 @@ def main(arguments: list[str] | None = None) -> int:
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second ctrl-C must not disturb the way out
         if report.debug:
             traceback.print_exception(error)
-        return _leave(error)
+        status = _leave(error)
+        if is_program and isinstance(error, KeyboardInterrupt):
+            _end(status)
+        return status
     return 0
+
+
+def _end(status: int) -> NoReturn:
+    """End the process now: Python would first take torch apart, which lasts longer than who interrupts will wait."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, AttributeError):  # closed by the caller, or without a reader
+            stream.flush()
+    atexit._run_exitfuncs()
+    os._exit(status)
 
 
 def _prepare_process() -> None:

@@ -15,11 +15,29 @@ Vocoder = Annotated[
     str, typer.Option("--vocoder", help="Name or checkpoint file of the vocoder; griffin-lim needs no training.")
 ]
 Refine = Annotated[
-    int,
+    int | None,
     typer.Option(
         "--refine",
-        help="Iterations, 0 to 64, that draw a neural vocoder's output towards the mel; 0 suits predicted mels.",
+        help="Iterations, 0 to 64, that draw a neural vocoder's output towards the mel; 0 suits predicted mels. "
+        "Default: 8, but 0 for a vocoder that samples, as wavenet.",
     ),
+]
+Temperature = Annotated[
+    float | None,
+    typer.Option(
+        "--temperature", help="How freely wavenet samples: 0 takes the likeliest, 1 (default) the model's distribution."
+    ),
+]
+TopK = Annotated[int | None, typer.Option("--top-k", help="wavenet samples among its K likeliest classes; 0: all.")]
+TopP = Annotated[
+    float | None, typer.Option("--top-p", help="wavenet samples among the likeliest classes of this mass; 1: all.")
+]
+Precision = Annotated[
+    str | None,
+    typer.Option("--precision", metavar="fp32|bf16|int8", help="What wavenet computes in (default bf16)."),
+]
+Seed = Annotated[
+    int | None, typer.Option("--seed", help="The same seed gives the same samples, of wavenet (default 0).")
 ]
 Model = Annotated[str, typer.Option("--model", help="Name or checkpoint file of the speech model.")]
 Device = Annotated[str, typer.Option("--device", help="Where to compute: cpu, cuda, cuda:1, mps.")]

@@ -19,7 +19,12 @@ def render(
     ] = None,
     bit_depth: options.BitDepth = None,
     vocoder: options.Vocoder = "default",
-    refine: options.Refine = 8,
+    refine: options.Refine = None,
+    temperature: options.Temperature = None,
+    top_k: options.TopK = None,
+    top_p: options.TopP = None,
+    precision: options.Precision = None,
+    seed: options.Seed = None,
     device: options.Device = "cpu",
 ) -> None:
     """Render a mel spectrogram with a vocoder.
@@ -40,6 +45,11 @@ def render(
         convert=given is not None,
         vocoder=vocoder,
         refine=refine,
+        temperature=temperature,
+        top_k=top_k,
+        top_p=top_p,
+        precision=precision,
+        seed=seed,
         device=device,
         name=str(mel),
     )

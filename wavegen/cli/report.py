@@ -25,8 +25,8 @@ class Report:
         return time.perf_counter() - self.started
 
     @contextmanager
-    def progress(self) -> Iterator[Callable[[int, int, str], None]]:
-        """Gives a function to call with (done, total, what was just done); on a terminal, it draws a bar."""
+    def progress(self) -> Iterator[Callable[[float, float, str], None]]:
+        """Gives a function to call with (done, total, what it is about); on a terminal, it draws a bar."""
         if self.quiet or not sys.stderr.isatty():
             yield lambda done, total, what: None
             return

@@ -1,5 +1,6 @@
 """``wavegen resynth``: copy-synthesis of audio files."""
 
+import functools
 import time
 from contextlib import nullcontext
 from pathlib import Path
@@ -24,7 +25,12 @@ def resynth(
         typer.Option("--plot", help="Draw waveform, spectrogram and pitch of the copy: .png, .svg or .pdf."),
     ] = None,
     vocoder: options.Vocoder = "default",
-    refine: options.Refine = 8,
+    refine: options.Refine = None,
+    temperature: options.Temperature = None,
+    top_k: options.TopK = None,
+    top_p: options.TopP = None,
+    precision: options.Precision = None,
+    seed: options.Seed = None,
     device: options.Device = "cpu",
 ) -> None:
     """Copy-synthesis: audio to mel and back through a vocoder.
@@ -44,16 +50,29 @@ def resynth(
 
     if plot is not None:
         plots.require_sheet(plot)
+    copy = functools.partial(
+        pipelines.resynth_file,
+        vocoder=vocoder,
+        refine=refine,
+        temperature=temperature,
+        top_k=top_k,
+        top_p=top_p,
+        precision=precision,
+        seed=seed,
+        device=device,
+        subtype=subtype,
+    )
     with options.output_folder(output) if into_folder else nullcontext(), report.progress() as step:
         for number, (source, target) in enumerate(zip(sources, targets, strict=True), 1):
+
+            def within(done: float, whole: float, before: int = number - 1, name: str = source.name) -> None:
+                step(before + done / whole, len(sources), name)
+
             start = time.perf_counter()
-            seconds = pipelines.resynth_file(
-                source, target, vocoder=vocoder, refine=refine, device=device, subtype=subtype
-            )
+            seconds = copy(source, target, progress=within)
             busy = time.perf_counter() - start
             where = "standard output" if str(target) == "-" else target
             report.say(f"{where}: {seconds:.2f} s copied in {busy:.2f} s (real-time factor {busy / seconds:.3f})")
-            step(number, len(sources), source.name)
     if plot is not None:
         plots.sheet(io.read(targets[0]), plot, title=targets[0].name)
         report.say(f"{plot}: drawn")

@@ -52,6 +52,10 @@ def speak(
     bit_depth: options.BitDepth = None,
     model: options.Model = "default",
     vocoder: options.Vocoder = "default",
+    temperature: options.Temperature = None,
+    top_k: options.TopK = None,
+    top_p: options.TopP = None,
+    precision: options.Precision = None,
     device: options.Device = "cpu",
 ) -> None:
     """Speak a text.
@@ -71,6 +75,10 @@ def speak(
         pipelines.speak_stream,
         model=model,
         vocoder=vocoder,
+        temperature=temperature,
+        top_k=top_k,
+        top_p=top_p,
+        precision=precision,
         speed=speed,
         pitch=pitch,
         energy=energy,

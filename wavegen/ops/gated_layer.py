@@ -1,10 +1,10 @@
 """One gated layer of a WaveNet: dilated convolution, conditioning, tanh × sigmoid, output projection.
 
-On the CPU it is one compiled op (csrc/cpu/layer_kernel.h), forward and backward, that keeps nothing but its inputs for
-the backward pass; elsewhere it is plain torch.
+One compiled op, forward and backward (csrc/cpu/layer_kernel.h, csrc/cuda/layer.cu), that keeps nothing but its inputs
+for the backward pass; plain torch on devices that have none, and on CUDA where the build left it out.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -16,6 +16,12 @@ from wavegen.ops import extension
 extension()
 
 DTYPES = (torch.float32, torch.bfloat16, torch.float64)
+# The types of device that this build has a kernel for; shapes alone ("meta") need none.
+COMPILED = {"meta"} | {
+    device
+    for device in ("cpu", "cuda")
+    if torch._C._dispatch_has_kernel_for_dispatch_key("wavegen::gated_layer", device.upper())
+}
 
 
 def gated_layer_reference(
@@ -58,31 +64,36 @@ def gated_layer(
     conditioning_weight (2G, C), output_weight (R + S, G), where S may be 0. Causal: tap j reads
     t - (width - 1 - j) × dilation; else (odd width) t + (j - width // 2) × dilation; zeros outside. All tensors have
     one dtype, float32, bfloat16 (sums in float32) or float64; under autocast they are brought to its dtype.
-    The sums of the weights' gradients do not depend on the number of threads. InputError where an argument does not fit.
+    Results do not depend on the number of threads. InputError where an argument does not fit.
     """
-    tensors = {
-        "x": x,
-        "conditioning": conditioning,
-        "dilated_weight": dilated_weight,
-        "dilated_bias": dilated_bias,
-        "conditioning_weight": conditioning_weight,
-        "output_weight": output_weight,
-        "output_bias": output_bias,
-    }
-    if torch.is_autocast_enabled(x.device.type) and x.dtype != torch.float64:
+    layer = _Arguments(
+        x, conditioning, dilated_weight, dilated_bias, conditioning_weight, output_weight, output_bias, dilation, causal
+    )
+    if x.device.type != "meta" and torch.is_autocast_enabled(x.device.type) and x.dtype != torch.float64:
         dtype = torch.get_autocast_dtype(x.device.type)
-        tensors = {name: None if t is None else t.to(dtype) for name, t in tensors.items()}
-    _check(tensors, dilation, causal)
-    if x.device.type not in ("cpu", "meta"):
-        return gated_layer_reference(*tensors.values(), dilation, causal)  # type: ignore[arg-type]
-    residual, skip = torch.ops.wavegen.gated_layer(*tensors.values(), dilation, causal)
+        layer = _Arguments._make(t.to(dtype) if isinstance(t, Tensor) else t for t in layer)
+    _check(layer)
+    if x.device.type not in COMPILED:
+        return gated_layer_reference(*layer)
+    residual, skip = torch.ops.wavegen.gated_layer(*layer)
     return residual, skip
 
 
-def _check(tensors: dict[str, Tensor | None], dilation: int, causal: bool) -> None:
+class _Arguments(NamedTuple):
+    x: Tensor
+    conditioning: Tensor | None
+    dilated_weight: Tensor
+    dilated_bias: Tensor | None
+    conditioning_weight: Tensor | None
+    output_weight: Tensor
+    output_bias: Tensor | None
+    dilation: int
+    causal: bool
+
+
+def _check(layer: _Arguments) -> None:
     """InputError, naming the argument, unless the layer can be computed."""
-    x, weight, out = tensors["x"], tensors["dilated_weight"], tensors["output_weight"]
-    assert x is not None and weight is not None and out is not None
+    x, weight, out, dilation, causal = layer.x, layer.dilated_weight, layer.output_weight, layer.dilation, layer.causal
     if x.dim() != 3 or x.numel() == 0:
         raise InputError(f"gated_layer: x must be (batch, residual, length) and not empty, not {tuple(x.shape)}")
     if x.dtype not in DTYPES:
@@ -97,8 +108,8 @@ def _check(tensors: dict[str, Tensor | None], dilation: int, causal: bool) -> No
         raise InputError(f"gated_layer: dilation must be an integer from 1 to 2^40, not {dilation!r}")
     if out.dim() != 2 or out.shape[0] < x.shape[1]:
         raise InputError(f"gated_layer: output_weight must be (residual + skip, gate), not {tuple(out.shape)}")
-    conditioning, conditioning_weight = tensors["conditioning"], tensors["conditioning_weight"]
-    if (conditioning is None) != (conditioning_weight is None):
+    conditioning = layer.conditioning
+    if (conditioning is None) != (layer.conditioning_weight is None):
         raise InputError("gated_layer: conditioning and conditioning_weight go together; one of them is None")
     channels = 0
     if conditioning is not None:
@@ -117,18 +128,19 @@ def _check(tensors: dict[str, Tensor | None], dilation: int, causal: bool) -> No
         "output_weight": (out.shape[0], weight.shape[0] // 2),
         "output_bias": (out.shape[0],),
     }
-    for name, tensor in tensors.items():
+    for name, shape in shapes.items():
+        tensor: Tensor | None = getattr(layer, name)
         if tensor is None:
             continue
-        if tuple(tensor.shape) != shapes[name]:
-            raise InputError(f"gated_layer: {name} must be {shapes[name]}, not {tuple(tensor.shape)}")
+        if tuple(tensor.shape) != shape:
+            raise InputError(f"gated_layer: {name} must be {shape}, not {tuple(tensor.shape)}")
         if tensor.dtype != x.dtype or tensor.device != x.device:
             raise InputError(
                 f"gated_layer: {name} must be {x.dtype} on {x.device} as x is, not {tensor.dtype} on {tensor.device}"
             )
 
 
-@torch.library.register_fake("wavegen::gated_layer")
+@torch.library.register_fake("wavegen::gated_layer")  # type: ignore[untyped-decorator]
 def _fake(
     x: Tensor,
     conditioning: Tensor | None,
@@ -144,7 +156,7 @@ def _fake(
     return x.new_empty(x.shape), x.new_empty((x.shape[0], skip, x.shape[2]))
 
 
-@torch.library.register_fake("wavegen::gated_layer_backward")
+@torch.library.register_fake("wavegen::gated_layer_backward")  # type: ignore[untyped-decorator]
 def _fake_backward(
     d_residual: Tensor,
     d_skip: Tensor,

@@ -3,7 +3,9 @@
 Kernels: csrc/cpu/generate_kernel.h, csrc/cuda/generate.cu. Reference: :class:`ReferenceWaveNet`.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -80,8 +82,6 @@ class WaveNetWeights:
 
 PRECISIONS = ("fp32", "bf16", "int8")
 _KINDS = {"mulaw8": 0, "mulaw10": 0, "gaussian": 1, "logistics": 2}
-MAX_CHANNELS = 4096  # of each kind on a CPU; csrc/cpu/generate.h has the same
-MAX_DILATION = 1 << 20
 
 
 class PackedWaveNet:
@@ -107,22 +107,19 @@ class PackedWaveNet:
 
             self.packed = wavenet_cuda.pack_wavenet(weights, precision).to(self.device)
         elif self.device.type == "cpu":
-            _check_limits(weights)
             kind, number = _KINDS[weights.output], PRECISIONS.index(precision)
             tensors = [getattr(weights, name) for name in _PACKED]
-            self.packed = torch.ops.wavegen.wavenet_pack(*tensors, list(weights.dilations), kind, number)
+            self.packed = _called(torch.ops.wavegen.wavenet_pack, *tensors, list(weights.dilations), kind, number)
         else:
             raise InputError(f"a WaveNet generates on cpu or cuda, not on {self.device.type}")
 
     def state(self, streams: int) -> Tensor:
         """The state before the first sample of ``streams`` streams (1-D uint8), to be handed to every call."""
-        if streams < 1:
-            raise InputError(f"streams must be at least 1, not {streams}")
         if self.device.type == "cuda":
             from wavegen.ops import wavenet_cuda
 
             return wavenet_cuda.new_state(self.packed, streams)
-        state: Tensor = torch.ops.wavegen.wavenet_state(self.packed, streams)
+        state: Tensor = _called(torch.ops.wavegen.wavenet_state, self.packed, streams)
         return state
 
     def frames(self, time: int, samples: int) -> tuple[int, int]:
@@ -180,43 +177,34 @@ class PackedWaveNet:
                 )
         if forced is not None and forced.shape != (streams, samples):
             raise InputError(f"forced must be ({streams}, {samples}), not {tuple(forced.shape)}")
-        try:
-            values, parameters = torch.ops.wavegen.wavenet_generate(
-                self.packed,
-                state,
-                conditioning,
-                uniforms,
-                lengths,
-                forced,
-                temperature,
-                top_k,
-                top_p,
-                with_parameters,
-            )
-        except RuntimeError as error:  # the kernel's own checks name the argument too
-            raise InputError(str(error).split("\n")[0]) from None
+        values, parameters = _called(
+            torch.ops.wavegen.wavenet_generate,
+            self.packed,
+            state,
+            conditioning,
+            uniforms,
+            lengths,
+            forced,
+            temperature,
+            top_k,
+            top_p,
+            with_parameters,
+        )
         return values, parameters
+
+
+def _called(op: Callable[..., Any], *arguments: object) -> Any:
+    """An op's result, or an InputError with its own words: the kernels' checks name the argument."""
+    try:
+        return op(*arguments)
+    except RuntimeError as error:
+        raise InputError(str(error).split("\n")[0]) from None
 
 
 _PACKED = (
     *("input", "dilated", "dilated_bias", "residual", "residual_bias", "skip", "skip_bias"),
     *("head1", "head1_bias", "head2", "head2_bias", "interpolation"),
 )
-
-
-def _check_limits(weights: WaveNetWeights) -> None:
-    counts = {
-        "residual": weights.dilated.shape[2],
-        "gate": weights.dilated.shape[1] // 2,
-        "skip": weights.skip_bias.numel(),
-        "head": weights.head1_bias.numel(),
-        "outputs": weights.head2_bias.numel(),
-    }
-    for name, count in counts.items():
-        if count > MAX_CHANNELS:
-            raise InputError(f"{name} must have at most {MAX_CHANNELS} channels, not {count}")
-    if max(weights.dilations) > MAX_DILATION:
-        raise InputError(f"dilations must not exceed {MAX_DILATION}, not {max(weights.dilations)}")
 
 
 class ReferenceWaveNet:

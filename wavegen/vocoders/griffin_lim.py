@@ -3,13 +3,15 @@
 Fast Griffin-Lim (Perraudin, Balazs & Søndergaard 2013) on the non-negative linear magnitudes closest to the mel.
 """
 
+from collections.abc import Iterable, Iterator
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from wavegen.audio.features import FeatureSpec, MelSpectrogram
 from wavegen.errors import InputError
-from wavegen.vocoders.base import Vocoder
+from wavegen.vocoders.base import Vocoder, spans
 
 ROWS = 8  # of a batch refined at a time: spectra take far more memory than mels
 
@@ -68,6 +70,8 @@ class GriffinLim(Vocoder):
     Every sample depends on every frame, so chunks are joined by their context only: ``context`` frames on each side.
     """
 
+    refine = 0
+
     def __init__(self, spec: FeatureSpec, iterations: int = 32, momentum: float = 0.99, seed: int = 0) -> None:
         super().__init__()
         self.spec = spec
@@ -93,22 +97,57 @@ class Refined(Vocoder):
     network trained on such mels puts back what its magnitudes lack.
     """
 
+    refine = 0
+
     def __init__(self, vocoder: Vocoder, iterations: int = 8, momentum: float = 0.5) -> None:
         super().__init__()
         self.vocoder = vocoder
         self.spec = vocoder.spec
         self.projection = Projection(self.spec, iterations, momentum)
-        reach = -(-self.spec.n_fft // self.spec.hop)  # frames that a frame shares samples with, on each side
-        self.context = vocoder.context + reach * (iterations + 1)
+        shared = -(-self.spec.n_fft // self.spec.hop)  # frames that a frame shares samples with, on each side
+        self.reach = shared * (iterations + 1)
+        self.context = vocoder.context + self.reach
+
+    @property
+    def settings(self) -> tuple[str, ...]:
+        return *self.vocoder.settings, f"refined {self.projection.iterations}"
 
     @torch.inference_mode()
     def forward(self, mel: Tensor) -> Tensor:
-        return torch.cat([self._refined(rows) for rows in torch.split(mel, ROWS)])
+        return self._refined(mel, self.vocoder(mel))
 
-    def _refined(self, mel: Tensor) -> Tensor:
-        phase = self.projection.phase_of(self.vocoder(mel), mel.shape[-1])
-        waveform: Tensor = self.projection(self.projection.magnitude(mel), phase)
-        return waveform
+    @torch.inference_mode()
+    def stream(self, chunks: Iterable[Tensor], block: int = 256) -> Iterator[Tensor]:
+        """As :meth:`Vocoder.stream`. The other vocoder streams too: what it draws is drawn once, from start to end."""
+        bands, hop = self.spec.bands, self.spec.hop
+        for joint, start, count in spans(self._joint(chunks, block), block, self.reach):
+            waveform = self._refined(joint[:, :bands], joint[:, bands:].transpose(1, 2).flatten(1))
+            yield waveform[..., start * hop : (start + count) * hop]
+
+    def _joint(self, chunks: Iterable[Tensor], block: int) -> Iterator[Tensor]:
+        """Mels with the samples that the other vocoder makes of them: (batch, bands + hop, frames)."""
+        waiting: list[Tensor] = []  # mel whose waveform has not come yet
+
+        def noted() -> Iterator[Tensor]:
+            for chunk in chunks:
+                waiting.append(chunk)
+                yield chunk
+
+        for waveform in self.vocoder.stream(noted(), block):
+            frames = waveform.reshape(waveform.shape[0], -1, self.spec.hop).transpose(1, 2)
+            count = frames.shape[-1]
+            mel = torch.cat(waiting, dim=-1)
+            waiting[:] = [mel[..., count:].clone()]
+            yield torch.cat([mel[..., :count], frames], dim=1)
+
+    def _refined(self, mel: Tensor, waveform: Tensor) -> Tensor:
+        rows = zip(torch.split(mel, ROWS), torch.split(waveform, ROWS), strict=True)
+        return torch.cat([self._few(m, w) for m, w in rows])
+
+    def _few(self, mel: Tensor, waveform: Tensor) -> Tensor:
+        phase = self.projection.phase_of(waveform, mel.shape[-1])
+        refined: Tensor = self.projection(self.projection.magnitude(mel), phase)
+        return refined
 
 
 def _unit(spectrum: Tensor) -> Tensor:

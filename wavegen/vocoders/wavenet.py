@@ -8,7 +8,7 @@ import copy
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor, nn
@@ -101,6 +101,9 @@ class WaveNet(Vocoder):
     each side that reach a sample through its conditioning. ``sampling`` says how samples are drawn.
     """
 
+    sampling: Sampling
+    refine = 0  # samples stay as they are drawn
+
     def __init__(self, config: WaveNetConfig, spec: FeatureSpec) -> None:
         super().__init__()
         if spec.padding != "same":
@@ -129,7 +132,7 @@ class WaveNet(Vocoder):
         self.head1 = nn.Linear(c.skip, c.head)
         self.head2 = nn.Linear(c.head, self.distribution.parameters)
         self.sampling = Sampling()
-        self._packed: tuple[tuple[object, ...], PackedWaveNet] | None = None
+        self._packed: dict[str, tuple[tuple[object, ...], PackedWaveNet]] = {}
         self._initialise()
 
     @torch.no_grad()
@@ -168,8 +171,12 @@ class WaveNet(Vocoder):
         )
         other = copy.copy(self)
         other.sampling = sampling
-        other._packed = None
         return other
+
+    @property
+    def settings(self) -> tuple[str, ...]:
+        chosen = ((f.name.replace("_", "-"), getattr(self.sampling, f.name), f.default) for f in fields(Sampling))
+        return tuple(f"{name} {value}" for name, value, usual in chosen if value != usual)
 
     @torch.inference_mode()
     def forward(self, mel: Tensor, progress: Callable[[int, int], None] | None = None) -> Tensor:
@@ -188,7 +195,7 @@ class WaveNet(Vocoder):
 
     @torch.inference_mode()
     def stream(self, chunks: Iterable[Tensor], block: int = BLOCK) -> Iterator[Tensor]:
-        """As :meth:`Vocoder.stream`, and equal to the whole to the bit. ``block`` is of no effect: it is always BLOCK."""
+        """As :meth:`Vocoder.stream`, and equal to the whole to the bit. ``block`` is of no effect: it is BLOCK."""
         yield from self._generate(chunks, lambda done: None)
 
     def _generate(self, chunks: Iterable[Tensor], report: Callable[[int], None]) -> Iterator[Tensor]:
@@ -204,12 +211,13 @@ class WaveNet(Vocoder):
             yield self.distribution.waveform(values)
 
     def packed(self) -> PackedWaveNet:
-        """The weights as the kernels take them, packed anew only after they have changed."""
-        device = self.input.device
-        key = (self.sampling.precision, device, *((p.data_ptr(), p._version) for p in self.parameters()))
-        if self._packed is None or self._packed[0] != key:
-            self._packed = (key, PackedWaveNet(self.weights(), self.sampling.precision, device))
-        return self._packed[1]
+        """The weights as the kernels take them, packed anew only after they have changed; all samplings share them."""
+        device, precision = self.input.device, self.sampling.precision
+        key = (device, *((p.data_ptr(), p._version) for p in self.parameters()))
+        kept = self._packed.get(precision)
+        if kept is None or kept[0] != key:
+            kept = self._packed[precision] = (key, PackedWaveNet(self.weights(), precision, device))
+        return kept[1]
 
     def teacher_forced(self, samples: Tensor, mel: Tensor, margin: int = 0) -> Tensor:
         """The output distribution's parameters (batch, O, time) at each sample, given the samples before it.

@@ -1,8 +1,9 @@
 // A CUDA device in one CPU thread: every CUDA thread is a fiber, and a seed decides which one runs next.
 //
-// A fiber runs until it waits: at a barrier, in a warp's collective, on a flag, and, at random, where it reads memory.
-// A missing barrier thus shows as a result that depends on the seed. Shared memory starts as NaN and ends at a guard
-// page. What this cannot show is the device's weak memory order: here every write is seen at once by all.
+// A fiber runs until it waits: at a barrier, in a warp's collective, on a flag, and, at random, where it reads memory;
+// one block of each cluster is much slower than the others. A missing barrier thus shows as a result that depends on the
+// seed. Shared memory starts as NaN, ends at a guard page, and is gone when its block is. What this cannot show is the
+// device's weak memory order: here every write is seen at once by all.
 #pragma once
 
 #include <setjmp.h>
@@ -76,7 +77,7 @@ struct Fiber {
     ucontext_t start;
     uint8_t* stack;
     int block, thread;
-    bool begun, done;
+    bool begun;
 };
 
 class Device {
@@ -99,6 +100,7 @@ class Device {
     int cluster_size() const { return int(shared_.size()); }
     uint8_t* shared(int block) { return shared_[block]->data(); }
     size_t shared_bytes() const { return shared_bytes_; }
+    bool gone(int block) const { return left_[block] == threads_; }
 
     void meet(Meeting& meeting, int count) {
         if (++meeting.arrived < count) {
@@ -109,7 +111,6 @@ class Device {
         meeting.arrived = 0;
         for (int other : meeting.waiting) runnable_.push_back(other);
         meeting.waiting.clear();
-        progress_ = true;
         pause();
     }
     Meeting& block_meeting() { return blocks_[fiber().block]; }
@@ -140,7 +141,8 @@ class Device {
         shared_.clear();
         for (int b = 0; b < how.cluster; ++b) shared_.push_back(std::make_unique<Guarded>(how.shared_bytes + 16));
         while (int(stacks_.size()) < count) {
-            void* stack = mmap(nullptr, kStack, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+            void* stack =
+                mmap(nullptr, kStack, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
             if (stack == MAP_FAILED) fail("no memory for stacks");
             stacks_.push_back(static_cast<uint8_t*>(stack));
         }
@@ -151,6 +153,8 @@ class Device {
             runnable_.push_back(i);
         }
         idle_ = 0, live_ = count;
+        left_.assign(how.cluster, 0);
+        laggard_ = how.cluster > 1 && machine().seed != 0 ? int(machine().seed % how.cluster) : -1;
         while (live_ > 0) {
             if (runnable_.empty()) fail("deadlock: threads wait at barriers that others never reach");
             step();
@@ -160,7 +164,8 @@ class Device {
     void step() {
         size_t pick = head_;
         if (machine().seed != 0) {
-            pick = next_random() % runnable_.size();
+            do pick = next_random() % runnable_.size();
+            while (fibers_[runnable_[pick]].block == laggard_ && next_random() % 32 != 0);
             current_ = runnable_[pick];
             runnable_[pick] = runnable_.back();
             runnable_.pop_back();
@@ -189,7 +194,7 @@ class Device {
         Device& d = now();
         (*d.kernel_)();
         --d.live_;
-        d.fiber().done = true;
+        ++d.left_[d.fiber().block];
         _longjmp(d.home_, 1);
     }
 
@@ -213,8 +218,8 @@ class Device {
     const std::function<void()>* kernel_ = nullptr;
     int64_t first_block_ = 0, idle_ = 0;
     size_t shared_bytes_ = 0, head_ = 0;
-    int threads_ = 0, current_ = 0, live_ = 0;
-    bool progress_ = false;
+    int threads_ = 0, current_ = 0, live_ = 0, laggard_ = -1;
+    std::vector<int> left_;  // threads of each block that are done
     uint64_t random_ = 1;
 };
 
@@ -390,6 +395,7 @@ template <typename T>
 T* remote(T* local, int rank) {
     emulation::Device& d = emulation::Device::now();
     if (rank < 0 || rank >= d.cluster_size()) emulation::fail("a block outside the cluster");
+    if (d.gone(rank)) emulation::fail("shared memory of a block that has left");
     ptrdiff_t offset = reinterpret_cast<uint8_t*>(local) - d.shared(d.fiber().block);
     if (offset < 0 || size_t(offset) >= d.shared_bytes()) emulation::fail("an address outside shared memory");
     return reinterpret_cast<T*>(d.shared(rank) + offset);

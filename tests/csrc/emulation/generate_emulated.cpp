@@ -33,6 +33,11 @@ void machine(int64_t shared_limit, int concurrent_clusters, uint64_t seed) {
     emulation::machine() = {size_t(shared_limit), concurrent_clusters, seed};
 }
 
+void limits(int64_t* out) {
+    const int64_t all[] = {kMaxGated, kMaxSummed, kMaxLayers, kMaxHop, kMaxDilation};
+    std::memcpy(out, all, sizeof all);
+}
+
 int64_t weights_bytes(const uint8_t* weights) {
     return lay_out(reinterpret_cast<const WeightsHeader*>(weights)->sizes).total;
 }
@@ -69,6 +74,12 @@ const char* generate(const uint8_t* weights, uint8_t* state, const float* condit
     if (launch_generate(call, plan, nullptr) != 0) return "the launch failed";
     st.back(), va.back(), pa.back();
     return nullptr;
+}
+
+int check_of(const float* values, int64_t count, float low, float high, bool whole) {
+    int32_t found = 0;
+    launch_check({values, count, low, high, whole, &found}, nullptr);
+    return found;
 }
 
 float ndtri_of(float p) { return ndtri(p); }

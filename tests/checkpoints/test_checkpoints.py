@@ -208,7 +208,7 @@ def test_a_kind_stands_for_its_shipped_model(tmp_path: Path, file: Path, monkeyp
     assert checkpoints.resolve("./istft-vocoder") == Path("istft-vocoder")
     for kind in ("wavenet", "poem"):
         message = (
-            rf"^no model named '{kind}'; shipped are: a \(istft-vocoder\), a-b \(istft-vocoder\), "
+            rf"^no model named '{kind}'; shipped are: a-b \(istft-vocoder\), a \(istft-vocoder\), "
             r"b \(istft-vocoder\), c \(istft-vocoder\)$"
         )
         with pytest.raises(InputError, match=message):

@@ -24,6 +24,7 @@ from wavegen.vocoders.distributions import MuLaw, check_sampling, distribution
 
 ENCODER_KERNEL = 7  # of each ConvNeXt block
 BLOCK = 64  # frames whose conditioning is computed together
+DEEMPHASIS = 256  # samples whose de-emphasis is one product
 PATIENCE = 0.05  # seconds that one call of the kernel should last, so that Ctrl-C and progress come through
 
 
@@ -54,7 +55,9 @@ class WaveNetConfig:
     """Channels of the ``residual`` stream, each ``gate`` half, ``skip`` and ``head``; ``layers`` of ``width`` taps.
 
     Layer l's dilation is 2 ** (l % cycle). ``output`` is "mulaw8", "mulaw10", "gaussian" or "logistics" (of
-    ``mixtures``). The mel passes through ``encoder`` channels and ``encoder_layers`` blocks at frame rate.
+    ``mixtures``). The mel passes through ``encoder`` channels and ``encoder_layers`` blocks at frame rate. The network
+    predicts the signal pre-emphasised by 1 - ``emphasis`` × z^-1 (in [0, 1)), so that its noise takes the shape of
+    speech's spectrum once that is undone (Valin & Skoglund 2019, LPCNet, section 3.2).
     """
 
     residual: int = 64
@@ -68,6 +71,7 @@ class WaveNetConfig:
     mixtures: int = 10
     encoder: int = 128
     encoder_layers: int = 2
+    emphasis: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("residual", "gate", "skip", "head", "layers", "cycle", "encoder"):
@@ -77,6 +81,8 @@ class WaveNetConfig:
             raise InputError(f"WaveNetConfig.encoder_layers must not be negative: {self.encoder_layers}")
         if self.width not in (2, 3):
             raise InputError(f"WaveNetConfig.width must be 2 or 3, not {self.width}")
+        if not 0 <= self.emphasis < 1:
+            raise InputError(f"WaveNetConfig.emphasis must be in [0, 1), not {self.emphasis}")
         if self.cycle > 16:
             raise InputError(f"WaveNetConfig.cycle must be at most 16, not {self.cycle}")
         try:
@@ -158,7 +164,8 @@ class WaveNet(Vocoder):
             self.input.copy_(companded[:, None] * 2 * torch.randn(c.residual))
             self.input.add_(0.05 * torch.randn_like(self.input))
             return
-        nn.init.normal_(self.input[0], std=5.0)  # speech has a root mean square of about 0.1
+        # Speech has a root mean square of about 0.1, and of a third of that when it is pre-emphasised.
+        nn.init.normal_(self.input[0], std=5.0 if c.emphasis < 0.5 else 15.0)
         if c.output == "gaussian":
             self.head2.bias[1] = -3.0
         else:  # components that begin alike would learn alike
@@ -208,7 +215,7 @@ class WaveNet(Vocoder):
             place = torch.arange(start - 1, start + count + 1, device=span.device).clamp(0, span.shape[-1] - 1)
             conditioning = torch.einsum("bcf,lgc->bflg", encoded[..., place], self.conditioning_weight)
             values = run.samples(conditioning.float().contiguous(), count * self.spec.hop, report)
-            yield self.distribution.waveform(values)
+            yield run.deemphasised(self.distribution.waveform(values), self.config.emphasis)
 
     def packed(self) -> PackedWaveNet:
         """The weights as the kernels take them, packed anew only after they have changed; all samplings share them."""
@@ -222,9 +229,9 @@ class WaveNet(Vocoder):
     def teacher_forced(self, samples: Tensor, mel: Tensor, margin: int = 0) -> Tensor:
         """The output distribution's parameters (batch, O, time) at each sample, given the samples before it.
 
-        samples (batch, time) in [-1, 1]; mel (batch, bands, time / hop + 2 × margin), where ``margin`` frames on each
-        side are neighbours that have no samples here. Before the first sample lies silence. InputError for a length or
-        shape that does not fit.
+        samples (batch, time) in [-1, 1], pre-emphasised (see :meth:`emphasised`); mel (batch, bands, time / hop + 2 ×
+        margin), where ``margin`` frames on each side are neighbours that have no samples here. Before the first sample
+        lies silence. InputError for a length or shape that does not fit.
         """
         self.check(mel)
         frames = mel.shape[-1] - 2 * margin
@@ -245,6 +252,10 @@ class WaveNet(Vocoder):
         else:
             conditioning = self.upsample(encoded)
         return self._network(F.pad(samples[:, :-1], (1, 0)), conditioning)
+
+    def emphasised(self, waveform: Tensor) -> Tensor:
+        """The signal that the network predicts, (batch, time), of a waveform that begins after silence."""
+        return waveform - self.config.emphasis * F.pad(waveform[:, :-1], (1, 0))
 
     def _network(self, samples: Tensor, conditioning: Tensor) -> Tensor:
         """Samples one step late (batch, time), conditioning (batch, C, time) → parameters (batch, O, time)."""
@@ -333,6 +344,7 @@ class Run:
         self.state = packed.state(streams)
         self.generator = torch.Generator().manual_seed(sampling.seed)
         self.time = 0
+        self.last = torch.zeros(streams, 1, device=packed.device)
         self.rate = 2000.0  # samples a second, a low first guess
 
     def samples(self, conditioning: Tensor, count: int, report: Callable[[int], None]) -> Tensor:
@@ -358,6 +370,20 @@ class Run:
             pieces.append(values)
             done, self.time = done + step, self.time + step
             report(self.time)
+        return torch.cat(pieces, dim=1)
+
+    def deemphasised(self, x: Tensor, emphasis: float) -> Tensor:
+        """y[t] = x[t] + emphasis × y[t - 1], going on where the last call ended; some hundred samples at a time."""
+        if emphasis == 0:
+            return x
+        powers = torch.arange(DEEMPHASIS + 1, device=x.device)
+        decay = torch.tril(emphasis ** (powers[1:, None] - powers[1:]).clamp(min=0).float())
+        pieces = []
+        for piece in torch.split(x, DEEMPHASIS, dim=1):
+            n = piece.shape[1]
+            y = piece @ decay[:n, :n].T + self.last * emphasis ** powers[1 : n + 1].float()
+            self.last = y[:, -1:]
+            pieces.append(y)
         return torch.cat(pieces, dim=1)
 
 

@@ -131,9 +131,9 @@ class WaveNetTask(Task):
         return torch.where(batch["predicted"][:, None, None], batch["mel"], extracted.gather(2, places))
 
     def samples(self, batch: Batch) -> Tensor:
-        """The batch's segments without neighbours, (batch, frames × hop)."""
+        """The batch's segments without neighbours, pre-emphasised, (batch, frames × hop)."""
         edge = self.model.context * self.spec.hop + self.spec.pad
-        segments: Tensor = batch["waveform"][:, edge:-edge]
+        segments: Tensor = self.model.emphasised(batch["waveform"])[:, edge:-edge]
         return segments
 
     def step(self, trainer: Trainer, batch: Batch) -> dict[str, Tensor]:
@@ -156,7 +156,8 @@ class WaveNetTask(Task):
         for i in self.judged:
             frames = min(longest, self.validation_set.length(i) // self.spec.hop)
             wave = torch.from_numpy(self.validation_set.waveform(i, 0, frames * self.spec.hop)).to(device)[None]
-            total += float(judge(wave, self.extractor.to(device)(wave)).double().sum())
+            mel = self.extractor.to(device)(wave)
+            total += float(judge(self.model.emphasised(wave), mel).double().sum())
             count += wave.numel()
         bits = total / count / math.log(2) + self.model.distribution.bits_offset
         return Validation({"bits": bits})

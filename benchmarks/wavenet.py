@@ -14,7 +14,8 @@ import sys
 from pathlib import Path
 
 from wavegen.errors import WavegenError
-from wavegen.evaluation.speed import PRECISIONS, format_table, measure, summary
+from wavegen.evaluation.speed import format_table, measure, summary
+from wavegen.ops.wavenet import PRECISIONS
 from wavegen.vocoders.wavenet import WaveNetConfig
 
 SIZES = {"residual": 64, "gate": 64, "skip": 256, "head": 256, "width": 2, "layers": 20, "cycle": 10}

@@ -663,25 +663,6 @@ def test_the_options_are_those_of_sampling(wavenet: str) -> None:
     np.testing.assert_array_equal(rendered, pipelines._unclipped(expected.numpy()))
 
 
-def test_a_model_is_packed_once_for_all_samplings(wavenet: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    from wavegen.vocoders import wavenet as module
-
-    packed: list[str] = []
-
-    class Spy(module.PackedWaveNet):
-        def __init__(self, weights: Any, precision: str, device: Any) -> None:
-            packed.append(precision)
-            super().__init__(weights, precision, device)
-
-    monkeypatch.setattr(module, "PackedWaveNet", Spy)
-    pipelines._loaded.cache_clear()
-    for seed in range(3):
-        wavegen.render(mel(1), vocoder=wavenet, seed=seed, precision="fp32")
-        wavegen.render(mel(1), vocoder=wavenet, temperature=0.5)
-        wavegen.speak("Hi.", model=str(Path(wavenet).parent / "speech.safetensors"), vocoder=wavenet, seed=seed)
-    assert packed == ["fp32", "bf16"]
-
-
 @pytest.mark.parametrize(
     ("option", "value"), [("temperature", 0.5), ("top_k", 0), ("top_p", 1.0), ("precision", "fp32"), ("seed", 0)]
 )

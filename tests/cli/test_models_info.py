@@ -7,6 +7,9 @@ import pytest
 import wavegen
 from wavegen.checkpoints import registry, save
 from wavegen.cli.main import main
+from wavegen.errors import KernelsError
+from wavegen.evaluation import machine
+from wavegen.ops import instruction_set
 
 
 @pytest.fixture
@@ -75,3 +78,32 @@ def test_info(weights: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert facts["devices"].startswith("cpu")
     assert facts["models"] == "talk, voc"
     assert "MISSING" not in shown.out
+    offered = facts["compiled"].partition("offered: ")[2].partition(";")[0].split(", ")
+    assert facts["compiled"].startswith(f"ops  {instruction_set()} in use; ")
+    assert instruction_set() in offered
+    assert "portable" in offered
+    assert facts["compiled"].rpartition("; ")[2] in ("CUDA kernels: built", "CUDA kernels: not built")
+
+
+def test_info_without_kernels(
+    weights: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def missing() -> None:
+        raise KernelsError("wavegen's compiled kernels do not load\n(no such file)")
+
+    monkeypatch.setattr(machine, "extension", missing)
+    assert main(["info"]) == 0
+    lines = capfd.readouterr().out.splitlines()
+    assert "compiled ops  wavegen's compiled kernels do not load (no such file)" in lines
+    assert lines[-1].split() == ["models", "talk,", "voc"]
+
+
+def test_info_with_an_instruction_set_that_is_not_there(
+    weights: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def missing() -> str:
+        raise KernelsError("WAVEGEN_CPU_ISA is sse, but this processor offers portable")
+
+    monkeypatch.setattr(machine, "instruction_set", missing)
+    assert main(["info"]) == 0
+    assert "compiled ops  WAVEGEN_CPU_ISA is sse, but this processor offers portable\n" in capfd.readouterr().out

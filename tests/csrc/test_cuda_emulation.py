@@ -185,7 +185,8 @@ def head_outputs(weights: WaveNetWeights, call: Call, precision: str) -> NDArray
     fed = np.concatenate([first, call.forced[:, :-1]], 1)
     x = a["input"][fed.astype(int)] if softmaxed else fed[..., None] * a["input"][0] + a["input"][1]
     t = np.arange(samples)
-    skip = np.zeros((streams, samples, a["skip"].shape[0])) + a["skip_bias"]
+    skip_weight = w(a["skip"])
+    skip = np.zeros((streams, samples, len(skip_weight))) + a["skip_bias"]
     for layer, dilation in enumerate(weights.dilations):
         pre = np.zeros((streams, samples, twice)) + a["dilated_bias"][layer]
         for j in range(3):
@@ -195,7 +196,7 @@ def head_outputs(weights: WaveNetWeights, call: Call, precision: str) -> NDArray
             delayed = np.pad(act(x), ((0, 0), (back, 0), (0, 0)))[:, :samples]
             pre += delayed @ w(a["dilated"][layer, :, :, tap]).T
         z = act_z(np.tanh(pre[..., :gate]) / (1 + np.exp(-pre[..., gate:])))
-        skip += z @ w(a["skip"][:, layer * gate : (layer + 1) * gate]).T
+        skip += z @ skip_weight[:, layer * gate : (layer + 1) * gate].T
         if layer + 1 < layers:
             x = x + a["residual_bias"][layer] + z @ w(a["residual"][layer]).T
     h = act(np.maximum(skip, 0)) @ w(a["head1"]).T + a["head1_bias"]

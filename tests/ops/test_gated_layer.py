@@ -25,10 +25,10 @@ NAMES = (
     *("residual", "skip", "d_x", "d_conditioning", "d_dilated_weight", "d_dilated_bias", "d_conditioning_weight"),
     *("d_output_weight", "d_output_bias"),
 )
-# What rounding allows: relative to the largest value; and of a sum over time, times the root of the number of its terms,
-# which are products of values of about unit variance, rounded to the precision, and may cancel.
+# What rounding allows: relative to the largest value; and of a sum over time, times the root of the number of its
+# terms, which are products of values of about unit variance, rounded to the precision, and may cancel.
 ROUNDING = {torch.float32: 2.0**-20, torch.bfloat16: 2.0**-9, torch.float64: 2.0**-49}
-SUMMING = {torch.float32: 2.0**-22, torch.bfloat16: 2.0**-10, torch.float64: 2.0**-50}
+SUMMING = {torch.float32: 2.0**-22, torch.bfloat16: 2.0**-10, torch.float64: 2.0**-47}
 
 
 class Case(NamedTuple):
@@ -77,7 +77,7 @@ def arguments(case: Case, dtype: torch.dtype, seed: int = 0) -> list[Tensor | No
         draw((c.width * c.residual) ** -0.5, 2 * c.gate, c.residual, c.width),
         draw(0.3, 2 * c.gate) if c.biased else None,
         draw(c.conditioning**-0.5, 2 * c.gate, c.conditioning) if c.conditioning else None,
-        draw(2 * c.gate**-0.5, c.residual + c.skip, c.gate),
+        draw((c.residual + c.skip) ** -0.5, c.residual + c.skip, c.gate),
         draw(0.3, c.residual + c.skip) if c.biased else None,
     ]
 

@@ -71,7 +71,7 @@ def bench(
             config,
             streams=streams or (1, 16),
             threads=threads,
-            precisions=precision or speed.PRECISIONS,
+            precisions=precision or None,
             device=device,
             instruction_set=instruction_set,
             seconds=seconds,

@@ -28,6 +28,8 @@ from wavegen.nn.device import usable_device
 from wavegen.ops.wavenet import PRECISIONS, PackedWaveNet, ReferenceWaveNet
 from wavegen.vocoders.wavenet import Sampling, WaveNet, WaveNetConfig
 
+__all__ = ["Case", "Roofline", "Row", "SpeedReport", "Spread", "WaveNetConfig", "format_table", "measure", "summary"]
+
 # The root mean square by which a sample's parameters may be off, as a share of their standard deviation.
 TOLERANCES = {"fp32": 1e-3, "bf16": 0.1, "int8": 0.25}
 WRONG_DRAWS = 0.01  # of a stream's samples may lie where rounding decides
@@ -129,7 +131,7 @@ def measure(
     *,
     streams: Sequence[int] = (1, 16),
     threads: int | None = None,
-    precisions: Sequence[str] = PRECISIONS,
+    precisions: Sequence[str] | None = None,
     device: str = "cpu",
     instruction_set: str | None = None,
     seconds: float = 5.0,
@@ -139,12 +141,12 @@ def measure(
 ) -> SpeedReport:
     """Check, then time a WaveNet of random weights, once for each number of ``streams``.
 
-    ``seconds`` is about how long each case is timed. ``threads`` is by default 1 for one stream and up to 2 for more.
+    ``precisions`` are by default all. ``seconds`` is about how long each case is timed. ``threads`` is by default 1 for one stream and up to 2 for more.
     ``compiled`` adds torch.compile to the peers, which takes a minute or more to compile; ``nv_wavenet`` is the path of
     nv_wavenet_perf, built from NVIDIA's nv-wavenet. InputError for what cannot be measured here; KernelsError, and
     nothing is timed, if the kernels' results are wrong.
     """
-    place = usable_device(device)
+    place, precisions = usable_device(device), PRECISIONS if precisions is None else precisions
     _check(streams, threads, precisions, place, instruction_set, seconds, nv_wavenet)
     facts = machine.describe(device)  # with the load before there is our own
     most = min(2, machine.cores())

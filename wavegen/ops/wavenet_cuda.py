@@ -56,6 +56,7 @@ def pack_wavenet(weights: WaveNetWeights, precision: str) -> Tensor:
         _lined(np.ascontiguousarray(arrays["interpolation"])),
         _fit(arrays["skip_bias"][None], 1, _padded(sizes.skip)),
     ]
+    skip_scale = _row_scale(_fit(arrays["skip"], _padded(sizes.skip), sizes.layers * sizes.gate))  # over all layers
     for layer in range(sizes.layers):
         taps = [_interleave(arrays["dilated"][layer, :, :, tap], gate, residual) for tap in range(sizes.width)]
         bias = _interleave(arrays["dilated_bias"][layer][:, None], gate, 1)[:, 0]
@@ -63,7 +64,7 @@ def pack_wavenet(weights: WaveNetWeights, precision: str) -> Tensor:
         parts += _matrix(taps[-1], bias, precision)
         for tap in taps[:-1]:
             parts += _matrix(tap, None, precision)
-        parts += _matrix(_fit(arrays["skip"][:, columns], _padded(sizes.skip), gate), None, precision)
+        parts += _matrix(_fit(arrays["skip"][:, columns], _padded(sizes.skip), gate), None, precision, skip_scale)
         if layer + 1 < sizes.layers:
             bias = _fit(arrays["residual_bias"][layer][None], 1, residual)[0]
             parts += _matrix(_fit(arrays["residual"][layer], residual, gate), bias, precision)
@@ -158,8 +159,16 @@ def _interleave(values: NDArray[np.float32], gate: int, columns: int) -> NDArray
     return both.reshape(2, gate // 8, 8, columns).transpose(1, 0, 2, 3).reshape(2 * gate, columns)
 
 
+def _row_scale(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    scale: NDArray[np.float32] = np.abs(values).max(axis=1) / np.float32(127)
+    return scale
+
+
 def _matrix(
-    values: NDArray[np.float32], bias: NDArray[np.float32] | None, precision: str
+    values: NDArray[np.float32],
+    bias: NDArray[np.float32] | None,
+    precision: str,
+    scale: NDArray[np.float32] | None = None,
 ) -> list[NDArray[np.float32] | NDArray[np.uint8]]:
     """Bias, scales, and the values in the order of the tensor cores' fragments."""
     parts: list[NDArray[np.float32] | NDArray[np.uint8]] = [] if bias is None else [bias.astype(np.float32)]
@@ -167,7 +176,7 @@ def _matrix(
     if precision == "fp32":
         return [*parts, values.reshape(rows // 16, 16, columns // 4, 4).transpose(0, 2, 1, 3)]
     if precision == "int8":
-        scale = np.abs(values).max(axis=1) / np.float32(127)
+        scale = _row_scale(values) if scale is None else scale
         parts.append(scale)
         steps = np.rint(values / np.where(scale > 0, scale, 1)[:, None])
         raw = np.clip(steps, -127, 127).astype(np.int8).view(np.uint8)

@@ -138,7 +138,6 @@ class WaveNet(Vocoder):
         self.head1 = nn.Linear(c.skip, c.head)
         self.head2 = nn.Linear(c.head, self.distribution.parameters)
         self.sampling = Sampling()
-        self._packed: dict[str, tuple[tuple[object, ...], PackedWaveNet]] = {}
         self._initialise()
 
     @torch.no_grad()
@@ -210,21 +209,14 @@ class WaveNet(Vocoder):
         run: Run | None = None
         for span, start, count in self.spans(chunks, BLOCK):
             if run is None:
-                run = Run(self.packed(), self.sampling, span.shape[0])
+                # Packed anew each time: milliseconds, and weights may have changed in ways that leave no trace.
+                packed = PackedWaveNet(self.weights(), self.sampling.precision, self.input.device)
+                run = Run(packed, self.sampling, span.shape[0])
             encoded = self.encode(span)
             place = torch.arange(start - 1, start + count + 1, device=span.device).clamp(0, span.shape[-1] - 1)
             conditioning = torch.einsum("bcf,lgc->bflg", encoded[..., place], self.conditioning_weight)
             values = run.samples(conditioning.float().contiguous(), count * self.spec.hop, report)
             yield run.deemphasised(self.distribution.waveform(values), self.config.emphasis)
-
-    def packed(self) -> PackedWaveNet:
-        """The weights as the kernels take them, packed anew only after they have changed; all samplings share them."""
-        device, precision = self.input.device, self.sampling.precision
-        key = (device, *((p.data_ptr(), p._version) for p in self.parameters()))
-        kept = self._packed.get(precision)
-        if kept is None or kept[0] != key:
-            kept = self._packed[precision] = (key, PackedWaveNet(self.weights(), precision, device))
-        return kept[1]
 
     def teacher_forced(self, samples: Tensor, mel: Tensor, margin: int = 0) -> Tensor:
         """The output distribution's parameters (batch, O, time) at each sample, given the samples before it.

@@ -56,7 +56,7 @@ def test_figures_belong_together() -> None:
             assert bounds[row.roofline.bound] == min(bounds.values())
             assert row.roofline.share.median == pytest.approx(row.rate.median / min(bounds.values()))
             assert 0 < row.roofline.share.low <= row.roofline.share.high
-            assert 0 < row.error
+            assert row.error > 0
         assert case.peers[0].name == "torch, eager, fp32"
         assert case.peers[0].rate is not None
     assert torch.get_num_threads() == threads
@@ -247,7 +247,7 @@ def given(config: WaveNetConfig, streams: int) -> tuple[WaveNet, WaveNetWeights,
     torch.manual_seed(3)
     model = WaveNet(config, SPEC).eval()
     with torch.no_grad():
-        model.head2.weight.mul_(10)
+        model.head2.weight.mul_(10 if config.output == "mulaw8" else 1)  # samples that feed back too strongly go astray
     with torch.inference_mode():
         conditioning = model.conditioning(torch.randn(streams, SPEC.bands, 3))
     uniforms = torch.rand(streams, SPEC.hop, model.distribution.uniforms).clamp(1e-6, 1 - 1e-6)
@@ -301,7 +301,7 @@ def test_draw_is_the_distributions() -> None:
 
 @pytest.fixture
 def program(tmp_path: Path) -> Path:
-    """Stands in for nv_wavenet_perf: mode 3 with 2 streams a block is quickest; mode 2 fails; it notes its arguments."""
+    """Stands in for nv_wavenet_perf, notes its arguments: mode 3, 2 streams a block is quickest; mode 2 fails."""
     path = tmp_path / "nv_wavenet_perf"
     path.write_text(
         "#!/bin/sh\n"
@@ -406,8 +406,8 @@ def test_table() -> None:
     assert "864,256 weights; 612 samples checked against torch in float64" in lines[1]
     start = lines.index("16 streams, 2 threads, avx512_bf16")
     header, _, bf16, eager, failed = lines[start + 1 : start + 6]
-    assert (
-        bf16.split() == "kernels, bf16 66,000 [61,000–67,000] 2.75 112.4 57.0 1.10 [1.05–1.15] memory 1.0e-02".split()
+    assert " ".join(bf16.split()) == (
+        "kernels, bf16 66,000 [61,000–67,000] 2.75 112.4 57.0 1.10 [1.05–1.15] memory 1.0e-02"
     )
     assert eager.split() == ["torch,", "eager,", "fp32", "1,610", "[1,500–1,700]", "0.07"]
     assert failed == "torch.compile, fp32  fails here: x"

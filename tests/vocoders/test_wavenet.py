@@ -16,7 +16,7 @@ from wavegen.errors import CheckpointError, InputError
 from wavegen.ops.wavenet import WaveNetWeights
 from wavegen.vocoders import wavenet
 from wavegen.vocoders.distributions import MuLaw, distribution
-from wavegen.vocoders.wavenet import WaveNet, WaveNetConfig, linear_interpolation
+from wavegen.vocoders.wavenet import Sampling, WaveNet, WaveNetConfig, linear_interpolation
 
 HOP = 8
 SPEC = FeatureSpec(n_fft=32, window=32, hop=HOP, bands=5)
@@ -328,3 +328,35 @@ def test_bad_weights() -> None:
     ):
         with pytest.raises(InputError, match=message):
             dataclasses.replace(weights, **change)
+
+
+@pytest.mark.parametrize("output", OUTPUTS)
+@pytest.mark.parametrize("emphasis", [0.0, 0.9])
+def test_bits_by_the_kernels_are_those_of_the_network(output: str, emphasis: float) -> None:
+    torch.manual_seed(5)
+    config = WaveNetConfig(residual=8, gate=8, skip=8, head=8, layers=4, cycle=4, output=output, emphasis=emphasis)
+    model = WaveNet(config, SPEC).eval()
+    mel, waveform = torch.randn(2, SPEC.bands, 70), 0.1 * torch.randn(2, 70 * SPEC.hop)
+    samples = model.emphasised(waveform)
+    with torch.inference_mode():
+        nll = model.distribution.nll(model.teacher_forced(samples, mel), samples)
+    bits = model.with_sampling(Sampling(precision="fp32")).bits_per_sample(waveform, mel)
+    expected = nll / math.log(2) + model.distribution.bits_offset
+    torch.testing.assert_close(bits, expected, atol=2e-3, rtol=1e-4)
+    with pytest.raises(InputError, match="waveform must be"):
+        model.bits_per_sample(waveform[:, 1:], mel)
+
+
+def test_emphasis_is_undone() -> None:
+    config = WaveNetConfig(residual=8, gate=8, skip=8, head=8, layers=4, cycle=4, output="gaussian", emphasis=0.9)
+    model = WaveNet(config, SPEC).eval()
+    mel = torch.randn(2, SPEC.bands, 150)
+    waveform = model(mel)
+    plain = WaveNet(dataclasses.replace(config, emphasis=0.0), SPEC).eval()
+    plain.load_state_dict(model.state_dict())
+    drawn = plain(mel).double()
+    expected = torch.zeros_like(drawn)
+    for t in range(drawn.shape[1]):
+        expected[:, t] = drawn[:, t] + (0.9 * expected[:, t - 1] if t else 0.0)
+    torch.testing.assert_close(waveform.double(), expected, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(model.emphasised(waveform).double(), drawn, atol=1e-5, rtol=1e-5)

@@ -31,6 +31,7 @@ from wavegen.evaluation.results import (
     VocoderEvaluation,
     format_table,
 )
+from wavegen.vocoders.wavenet import WaveNet
 
 __all__ = [
     "SpeechEvaluation",
@@ -236,8 +237,19 @@ def _score(
         scores["estoi"] = _or_nan(metrics.estoi, reference, candidate, rate)
     sums = metrics.pitch_sums(track, metrics.pitch_track(candidate, rate))
     scores |= {key: float(value) for key, value in metrics.pitch_scores(sums).items()}
+    if isinstance(vocoder, WaveNet):
+        scores["bits_per_sample"] = _bits(vocoder, reference)
     scores["real_time_factor"] = elapsed / seconds
     return _Scored(FileScores(label, seconds, scores), sums, elapsed)
+
+
+def _bits(vocoder: WaveNet, reference: NDArray[np.float32]) -> float:
+    """What a sample of the recording costs on average, given those before it and the mel."""
+    device = _device(vocoder)
+    hop = vocoder.spec.hop
+    waveform = torch.from_numpy(reference)[None, : len(reference) // hop * hop].to(device)
+    mel = MelSpectrogram(vocoder.spec).to(device)(waveform)
+    return float(vocoder.bits_per_sample(waveform, mel).double().mean())
 
 
 def _or_nan(
@@ -294,6 +306,7 @@ def _differences(candidate: Sequence[_Scored], baseline: Sequence[_Scored], seed
     return {
         key: pooled(*_difference(parts, statistic, second[key][0]), seed=seed)
         for key, (parts, statistic) in first.items()
+        if key in second
     }
 
 

@@ -31,6 +31,7 @@ VOCODER_QUANTITIES = {
     "voiced_precision": Quantity("V/UV precision", "", "higher"),
     "voiced_recall": Quantity("V/UV recall", "", "higher"),
     "voiced_f1": Quantity("V/UV F1", "", "higher"),
+    "bits_per_sample": Quantity("NLL", "bits/sample"),
     "real_time_factor": Quantity("real-time factor", digits=4),
 }
 

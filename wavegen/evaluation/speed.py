@@ -141,23 +141,23 @@ def measure(
 ) -> SpeedReport:
     """Check, then time a WaveNet of random weights, once for each number of ``streams``.
 
-    ``precisions`` are by default all. ``seconds`` is about how long each case is timed. ``threads`` is by default 1 for one stream and up to 2 for more.
-    ``compiled`` adds torch.compile to the peers, which takes a minute or more to compile; ``nv_wavenet`` is the path of
-    nv_wavenet_perf, built from NVIDIA's nv-wavenet. InputError for what cannot be measured here; KernelsError, and
-    nothing is timed, if the kernels' results are wrong.
+    ``precisions`` are by default all; ``threads`` 1 for one stream and up to 2 for more. ``seconds`` is about how long
+    each case is timed. ``compiled`` adds torch.compile to the peers, which takes a minute or more to compile;
+    ``nv_wavenet`` is the path of nv_wavenet_perf, built from NVIDIA's nv-wavenet. InputError for what cannot be
+    measured here; KernelsError, and nothing is timed, if the kernels' results are wrong.
     """
     place, precisions = usable_device(device), PRECISIONS if precisions is None else precisions
     _check(streams, threads, precisions, place, instruction_set, seconds, nv_wavenet)
     facts = machine.describe(device)  # with the load before there is our own
     most = min(2, machine.cores())
     with torch.inference_mode(), _instructions(instruction_set):
-        bench = _Bench(config, spec or FeatureSpec(), place)
+        bench = _Bench(config, spec or FeatureSpec(), place, precisions)
         cases = []
         for number, count in enumerate(streams):
             progress(number, len(streams), f"{count} streams" if count > 1 else "one stream")
             use = threads or (1 if count == 1 or place.type == "cuda" else most)
             with _torch_threads(use):
-                cases.append(bench.case(count, use, precisions, seconds, compiled, nv_wavenet))
+                cases.append(bench.case(count, use, seconds, compiled, nv_wavenet))
         progress(len(streams), len(streams), "")
     return SpeedReport(facts, config, bench.model.spec.sample_rate, bench.macs, bench.checked, cases)
 
@@ -263,13 +263,17 @@ class _Probe:
 class _Bench:
     """One network of random weights, and what its outputs should be."""
 
-    def __init__(self, config: WaveNetConfig, spec: FeatureSpec, device: torch.device) -> None:
+    def __init__(
+        self, config: WaveNetConfig, spec: FeatureSpec, device: torch.device, precisions: Sequence[str] = PRECISIONS
+    ) -> None:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             self.model = WaveNet(config, spec).eval()
         self.config, self.device, self.hop = config, device, spec.hop
         self.distribution = self.model.distribution
         self.weights = self.model.weights()
+        # First of all, as it refuses what is too large.
+        self.packed = {name: PackedWaveNet(self.weights, name, device) for name in dict.fromkeys(precisions)}
         self.macs = sum(getattr(self.weights, name).numel() for name in _MATRICES)
         self.random = torch.Generator().manual_seed(0)
         # So many samples that the deepest ring comes round, if it is not too deep.
@@ -344,19 +348,17 @@ class _Bench:
         self,
         streams: int,
         threads: int,
-        precisions: Sequence[str],
         seconds: float,
         compiled: bool,
         nv_wavenet: Path | None,
     ) -> Case:
         """Everything of one case, timed in turns."""
         on_cpu = self.device.type == "cpu"
-        packed = {name: PackedWaveNet(self.weights, name, self.device) for name in dict.fromkeys(precisions)}
-        errors = {name: self.validate(network, streams) for name, network in packed.items()}
+        errors = {name: self.validate(network, streams) for name, network in self.packed.items()}
         active = min(threads, streams)  # what the kernels use: a stream stays on one thread
         with ThreadPoolExecutor(active) as pool:
             probes: dict[tuple[str, str], _Probe] = {}
-            for name, network in packed.items():
+            for name, network in self.packed.items():
                 probes["kernels", name] = self._kernels(network, streams)
                 if on_cpu:
                     probes["memory", name] = _memory(self.macs * BYTES[name], active, pool)
@@ -373,7 +375,7 @@ class _Bench:
                     break
                 for probe in probes.values():
                     probe.round()
-        rows = {name: self._row(name, errors[name], probes, streams, active) for name in packed}
+        rows = {name: self._row(name, errors[name], probes, streams, active) for name in self.packed}
         found = [Row(f"{name}, {precision}", self._rate(p, streams)) for (name, precision), p in peers.items()]
         found += notes + ([] if on_cpu else self._nv_wavenet(nv_wavenet, streams))
         return Case(streams, threads, str(self.device), ops.instruction_set() if on_cpu else None, rows, found)

@@ -204,8 +204,35 @@ class WaveNet(Vocoder):
         """As :meth:`Vocoder.stream`, and equal to the whole to the bit. ``block`` is of no effect: it is BLOCK."""
         yield from self._generate(chunks, lambda done: None)
 
+    @torch.inference_mode()
+    def bits_per_sample(self, waveform: Tensor, mel: Tensor) -> Tensor:
+        """How many bits each sample costs, given those before it and the mel, by the kernels at sampling's precision.
+
+        waveform (batch, frames × hop) in [-1, 1], mel (batch, bands, frames) → (batch, frames × hop). Of 16-bit samples
+        for densities, of classes for a softmax. InputError for shapes that do not fit.
+        """
+        self.check(mel)
+        if waveform.shape != (mel.shape[0], mel.shape[-1] * self.spec.hop):
+            raise InputError(
+                f"waveform must be ({mel.shape[0]}, {mel.shape[-1] * self.spec.hop}) for this mel, "
+                f"not {tuple(waveform.shape)}"
+            )
+        samples = self.emphasised(waveform)
+        pieces: list[Tensor] = []
+        for run, conditioning, count in self._runs([mel]):
+            here = samples[:, run.time : run.time + count]
+            _, parameters = run.samples(conditioning, count, forced=self.distribution.value(here))
+            pieces.append(self.distribution.nll(parameters.transpose(1, 2), here))
+        return torch.cat(pieces, dim=1) / math.log(2) + self.distribution.bits_offset
+
     def _generate(self, chunks: Iterable[Tensor], report: Callable[[int], None]) -> Iterator[Tensor]:
         """Waveforms of BLOCK frames each, whatever the chunks: their bounds are part of what is computed."""
+        for run, conditioning, count in self._runs(chunks):
+            values, _ = run.samples(conditioning, count, report)
+            yield run.deemphasised(self.distribution.waveform(values), self.config.emphasis)
+
+    def _runs(self, chunks: Iterable[Tensor]) -> Iterator[tuple["Run", Tensor, int]]:
+        """One run through all chunks: (the run, the conditioning of its next BLOCK frames, how many samples)."""
         run: Run | None = None
         for span, start, count in self.spans(chunks, BLOCK):
             if run is None:
@@ -215,8 +242,7 @@ class WaveNet(Vocoder):
             encoded = self.encode(span)
             place = torch.arange(start - 1, start + count + 1, device=span.device).clamp(0, span.shape[-1] - 1)
             conditioning = torch.einsum("bcf,lgc->bflg", encoded[..., place], self.conditioning_weight)
-            values = run.samples(conditioning.float().contiguous(), count * self.spec.hop, report)
-            yield run.deemphasised(self.distribution.waveform(values), self.config.emphasis)
+            yield run, conditioning.float().contiguous(), count * self.spec.hop
 
     def teacher_forced(self, samples: Tensor, mel: Tensor, margin: int = 0) -> Tensor:
         """The output distribution's parameters (batch, O, time) at each sample, given the samples before it.
@@ -339,30 +365,43 @@ class Run:
         self.last = torch.zeros(streams, 1, device=packed.device)
         self.rate = 2000.0  # samples a second, a low first guess
 
-    def samples(self, conditioning: Tensor, count: int, report: Callable[[int], None]) -> Tensor:
-        """The next ``count`` values (streams, count). ``conditioning`` begins one frame before the first sample's."""
-        device, s = self.packed.device, self.sampling
+    def samples(
+        self,
+        conditioning: Tensor,
+        count: int,
+        report: Callable[[int], None] | None = None,
+        forced: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """The next ``count`` values (streams, count); with ``forced`` the head's outputs (streams, count, O) as well.
+
+        ``conditioning`` begins one frame before the first sample's. ``forced`` is fed back in place of what is drawn.
+        """
+        s = self.sampling
         shape = (self.streams, count, self.packed.uniforms)
-        uniforms = torch.rand(shape, generator=self.generator).clamp(2**-24, 1 - 2**-24).to(device)
-        start, done, pieces = self.time, 0, []
-        first = self.packed.frames(start, 1)[0]
+        uniforms = torch.rand(shape, generator=self.generator).clamp(2**-24, 1 - 2**-24).to(self.packed.device)
+        first, done = self.packed.frames(self.time, 1)[0], 0
+        values, parameters = [], []
         while done < count:
             step = min(count - done, max(1, int(self.rate * PATIENCE)))
             low, high = self.packed.frames(self.time, step)
             before = time.perf_counter()
-            values, _ = self.packed.generate(
+            drawn, outputs = self.packed.generate(
                 self.state,
                 conditioning[:, low - first : high - first],
                 uniforms[:, done : done + step],
+                forced=None if forced is None else forced[:, done : done + step].contiguous(),
                 temperature=s.temperature,
                 top_k=s.top_k,
                 top_p=s.top_p,
+                with_parameters=forced is not None,
             )
+            values.append(drawn)
+            parameters.append(outputs)
             self.rate = step / max(time.perf_counter() - before, 1e-6)
-            pieces.append(values)
             done, self.time = done + step, self.time + step
-            report(self.time)
-        return torch.cat(pieces, dim=1)
+            if report is not None:
+                report(self.time)
+        return torch.cat(values, dim=1), torch.cat(parameters, dim=1)
 
     def deemphasised(self, x: Tensor, emphasis: float) -> Tensor:
         """y[t] = x[t] + emphasis × y[t - 1], going on where the last call ended; some hundred samples at a time."""

@@ -174,7 +174,8 @@ inline void product(const Matrix& m, const Row* x, float* const* out, int64_t ro
             Chunk<F> c{w, blocks, start, columns, at, m.scales, offsets};
             int64_t ahead = rows == 1 ? kAheadBytes : c.bytes();
             int64_t r = 0;
-            for (; rows - r >= 8; r += 8) pass<F, 8>(c, 0, ahead, x + r, out + r);
+            if constexpr (!kIsInt8<F>)  // whose sums and inputs' planes would not all fit into registers
+                for (; rows - r >= 8; r += 8) pass<F, 8>(c, 0, ahead, x + r, out + r);
             for (; rows - r >= 4; r += 4) pass<F, 4>(c, 0, ahead, x + r, out + r);
             for (; rows - r >= 2; r += 2) pass<F, 2>(c, 0, ahead, x + r, out + r);
             for (; r < rows; ++r) pass<F, 1>(c, 0, ahead, x + r, out + r);
@@ -246,7 +247,7 @@ class Generator {
         int64_t floats = n * (net.residual() + 2 * net.gate() + padded(net.sizes.skip) + padded(net.sizes.head) +
                               2 * padded(net.sizes.outputs)) + most * net.sizes.layers * 2 * net.gate();
         int64_t values = n * (net.sizes.layers * net.gate() + padded(net.sizes.skip) + padded(net.sizes.head));
-        int64_t rest = 64 * net.sizes.layers + 64 * most + 64 * n;
+        int64_t rest = 16 * net.sizes.layers + 64 * most + 64 * n;
         return 4 * floats + 4 * values + rest + 4 * padded(net.sizes.outputs) + 64 * 32;
     }
 
@@ -267,6 +268,7 @@ class Generator {
         skip_values_ = arena.take<Value>(count_ * padded(s.skip) * kPlanes);
         head_values_ = arena.take<Value>(count_ * padded(s.head) * kPlanes);
         ring_at_ = arena.take<int64_t>(s.layers);
+        now_ = arena.take<int64_t>(s.layers);
         active_ = arena.take<int64_t>(count_);
         rows_ = arena.take<Row>(most);
         targets_ = arena.take<float*>(most);
@@ -277,10 +279,12 @@ class Generator {
         int64_t slots = 0;
         for (int64_t l = 0; l < s.layers; ++l) {
             ring_at_[l] = slots;
+            now_[l] = call.time % ring_size(l);
             slots += (s.width - 1) * call.layers[l].dilation;
         }
         rings_ = call.state + aligned(sizeof(StateHeader)) + aligned(4 * call.streams);
         stream_bytes_ = slots * slot_;
+        phase_ = call.time % s.hop;
     }
 
     void run() {
@@ -294,16 +298,31 @@ class Generator {
                 }
             if (n_ == 0) return;
             block_ = stop - i;
-            for (int64_t j = 0; j < block_; ++j) step(i + j, j);
+            for (int64_t j = 0; j < block_; ++j) {
+                step(i + j, j);
+                advance();
+            }
             i = stop;
         }
     }
 
   private:
-    // Slot of stream b's ring of layer l that holds, or will hold, its input at a time.
-    uint8_t* slot(int64_t b, int64_t l, int64_t time) const {
-        int64_t size = (net_.sizes.width - 1) * call_.layers[l].dilation;
-        return rings_ + b * stream_bytes_ + (ring_at_[l] + time % size) * slot_;
+    // Moves every ring, and the place in the frame, on by a sample. (Divisions would take longer than a layer's sums.)
+    void advance() {
+        for (int64_t l = 0; l < net_.sizes.layers; ++l)
+            if (++now_[l] == ring_size(l)) now_[l] = 0;
+        if (++phase_ == net_.sizes.hop) {
+            phase_ = 0;
+            ++frame_;
+        }
+    }
+
+    int64_t ring_size(int64_t l) const { return (net_.sizes.width - 1) * call_.layers[l].dilation; }
+
+    // Slot of stream b's ring of layer l that lies `further` (less than the ring's size) than that of the present.
+    uint8_t* slot(int64_t b, int64_t l, int64_t further) const {
+        int64_t place = now_[l] + further, size = ring_size(l);
+        return rings_ + b * stream_bytes_ + (ring_at_[l] + (place < size ? place : place - size)) * slot_;
     }
 
     Row row_of(const uint8_t* slot) const {
@@ -346,20 +365,20 @@ class Generator {
 
     void layer(int64_t l, int64_t i, int64_t j) {
         const Layer& layer = call_.layers[l];
-        int64_t time = call_.time + i;
         // A dilation of d leaves the older taps' inputs known for d samples.
         int64_t run = layer.dilation < ahead_rows_ ? layer.dilation : ahead_rows_;
         float* ahead = ahead_ + l * ahead_rows_ * n_ * 2 * gate_;
-        if (j % run == 0) look_ahead(l, time, run < block_ - j ? run : block_ - j, ahead);
-        ahead += (j % run) * n_ * 2 * gate_;
+        int64_t place = run == 1 ? 0 : j % run;
+        if (place == 0) look_ahead(l, run < block_ - j ? run : block_ - j, ahead);
+        ahead += place * n_ * 2 * gate_;
         for (int64_t a = 0; a < n_; ++a) {
             // After the look-ahead, which reads what this slot held before.
-            uint8_t* mine = slot(active_[a], l, time);
+            uint8_t* mine = slot(active_[a], l, 0);
             float scale = as_values<F>(x_ + a * residual_, residual_, reinterpret_cast<Value*>(mine), residual_);
             if constexpr (kIsInt8<F>) memcpy(mine + 2 * residual_, &scale, 4);
             rows_[a] = Row{mine, mine + residual_, scale};
             targets_[a] = before_gate_ + a * 2 * gate_;
-            condition(l, time, active_[a], ahead + a * 2 * gate_, targets_[a]);
+            condition(l, active_[a], ahead + a * 2 * gate_, targets_[a]);
         }
         product<F>(layer.current, rows_, targets_, n_);
         for (int64_t a = 0; a < n_; ++a) {
@@ -377,33 +396,30 @@ class Generator {
         product<F>(layer.residual, rows_, targets_, n_);
     }
 
-    // What the older taps of layer l add at `run` samples from a time on: [run][streams][2 gate].
-    void look_ahead(int64_t l, int64_t time, int64_t run, float* ahead) {
+    // What the older taps of layer l add at the next `run` samples: [run][streams][2 gate].
+    void look_ahead(int64_t l, int64_t run, float* ahead) {
         const Layer& layer = call_.layers[l];
         int64_t taps = net_.sizes.width - 1;
         memset(ahead, 0, size_t(run * n_ * 2 * gate_) * 4);
         for (int64_t tap = 0; tap < taps; ++tap) {
             for (int64_t r = 0; r < run; ++r)
                 for (int64_t a = 0; a < n_; ++a) {
-                    // The oldest tap's slot is the one that this time will overwrite; "+ size" keeps the time positive.
-                    int64_t size = taps * layer.dilation;
-                    int64_t then = time + r - (taps - tap) * layer.dilation + size;
-                    rows_[r * n_ + a] = row_of(slot(active_[a], l, then));
+                    // The oldest tap's slot is the one that the present will overwrite.
+                    rows_[r * n_ + a] = row_of(slot(active_[a], l, tap * layer.dilation + r));
                     targets_[r * n_ + a] = ahead + (r * n_ + a) * 2 * gate_;
                 }
             product<F>(layer.older[tap], rows_, targets_, run * n_);
         }
     }
 
-    // The pre-activation before the current tap: older taps, bias, and the mel's frames around this time.
-    void condition(int64_t l, int64_t time, int64_t b, const float* ahead, float* out) const {
+    // The pre-activation before the current tap: older taps, bias, and the mel's frames around the present.
+    void condition(int64_t l, int64_t b, const float* ahead, float* out) const {
         const Sizes& s = net_.sizes;
-        int64_t hop = s.hop, frame = time / hop - call_.time / hop, phase = time % hop;
         int64_t step = s.layers * 2 * gate_;
-        const float* c = call_.conditioning + (b * call_.frames + frame) * step + l * 2 * gate_;
+        const float* c = call_.conditioning + (b * call_.frames + frame_) * step + l * 2 * gate_;
         const float* bias = net_.gate_bias + l * 2 * gate_;
-        F16 u0 = set1(net_.interpolation[phase]), u1 = set1(net_.interpolation[hop + phase]);
-        F16 u2 = set1(net_.interpolation[2 * hop + phase]);
+        const float* u = net_.interpolation + phase_;
+        F16 u0 = set1(u[0]), u1 = set1(u[s.hop]), u2 = set1(u[2 * s.hop]);
         for (int64_t k = 0; k < 2 * gate_; k += 16) {
             F16 sum = fma(u0, load(c + k), load(bias + k));
             sum = fma(u1, load(c + step + k), sum);
@@ -443,9 +459,10 @@ class Generator {
     const Network& net_;
     int64_t first_, count_, n_ = 0, block_ = 0;
     int64_t residual_, gate_, ahead_rows_, slot_, stream_bytes_;
+    int64_t phase_, frame_ = 0;  // of the present: its sample in its frame, and its frame in this call
     float *x_, *before_gate_, *ahead_, *skip_, *head_, *outputs_, *values_;
     Value *gated_, *skip_values_, *head_values_;
-    int64_t *ring_at_, *active_;
+    int64_t *ring_at_, *now_, *active_;
     Row* rows_;
     float** targets_;
     uint8_t* rings_;

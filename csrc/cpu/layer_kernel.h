@@ -472,7 +472,7 @@ struct Layer {
                 }
     }
 
-    static WAVEGEN_INLINE int64_t plain_place(int64_t block, int i) { return block * kRows + i; }
+    static int64_t plain_place(int64_t block, int i) { return block * kRows + i; }
 
     // ---- Sizes.
 

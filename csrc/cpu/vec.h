@@ -240,7 +240,8 @@ WAVEGEN_INLINE void store_bf16(uint16_t* p, F16 x) { store_low16(p, bf16_bits(x)
 // acc + w[2i] x0 + w[2i+1] x1 for the 16 rows i, of bf16 pairs; x is the pair (x0 in the lower half).
 WAVEGEN_INLINE F16 dot_bf16(F16 acc, const uint16_t* w, uint32_t x) {
 #if defined(__AVX512BF16__)
-    return _mm512_dpbf16_ps(acc, (__m512bh)iload(w), (__m512bh)iset1(int32_t(x)));
+    asm("vdpbf16ps %2, %1, %0" : "+v"(acc) : "v"(iset1(int32_t(x))), "v"(iload(w)));
+    return acc;
 #else
     float even, odd;
     uint32_t low = x << 16, high = x & 0xffff0000u;
@@ -266,7 +267,10 @@ WAVEGEN_INLINE Int8Sum dot_int8(Int8Sum acc, const int8_t* w, const uint8_t* hig
     memcpy(&h, high, 4);
     memcpy(&l, low, 4);
     I16 weights = iload(w);
-    return {_mm512_dpbusd_epi32(acc.high, iset1(h), weights), _mm512_dpbusd_epi32(acc.low, iset1(l), weights)};
+    // In assembly, because compilers make a copy of every sum that the intrinsic adds to.
+    asm("vpdpbusd %2, %1, %0" : "+v"(acc.high) : "v"(iset1(h)), "v"(weights));
+    asm("vpdpbusd %2, %1, %0" : "+v"(acc.low) : "v"(iset1(l)), "v"(weights));
+    return acc;
 }
 // offset: 32768 times the sum of each row's weights, modulo 2^32.
 WAVEGEN_INLINE I16 total(Int8Sum acc, I16 offset) {

@@ -42,4 +42,4 @@ if (($# == 0)); then
     # What starts processes or tests torch itself says nothing of the kernels, and is slow here.
     set -- "$@" -m "not slow" -k "not opcheck and not contracts_with_torch and not ctrl_c and not unknown_instruction"
 fi
-sanitized -m pytest -q -x -p no:cacheprovider --no-header "$@"
+sanitized -m pytest -q -x -p no:cacheprovider -p no:faulthandler --no-header "$@"

@@ -1,9 +1,9 @@
 // A CUDA device in one CPU thread: every CUDA thread is a fiber, and a seed decides which one runs next.
 //
 // A fiber runs until it waits: at a barrier, in a warp's collective, on a flag, and, at random, where it reads memory;
-// one block of each cluster is much slower than the others. A missing barrier thus shows as a result that depends on the
-// seed. Shared memory starts as NaN, ends at a guard page, and is gone when its block is. What this cannot show is the
-// device's weak memory order: here every write is seen at once by all.
+// one block of each cluster is much slower than the others. A missing barrier thus shows as a result that depends on
+// the seed. Shared memory starts as NaN, ends at a guard page, and is gone when its block is. What this cannot show is
+// the device's weak memory order: here every write is seen at once by all.
 #pragma once
 
 #include <setjmp.h>

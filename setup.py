@@ -41,7 +41,7 @@ def compiler() -> str:
     if name is None or shutil.which(name.split()[0]) is None:
         sys.exit(
             f"wavegen: no C++ compiler found{f' (CXX is {name})' if name else ''}; its kernels need one with C++17, "
-            "such as g++ 9 or clang 11 (Debian and Ubuntu: apt-get install g++; macOS: xcode-select --install)"
+            "such as g++ 10 or clang 11 (Debian and Ubuntu: apt-get install g++; macOS: xcode-select --install)"
         )
     return name
 
@@ -92,7 +92,8 @@ class Build(build_ext):
             link += SANITIZE
         if home is not None:
             flags += ["-DUSE_CUDA", "-DWAVEGEN_CUDA", f"-I{home / 'include'}"]
-            link += [f"-L{home / 'lib64'}", "-lcudart"]
+            # torch_cuda holds the current stream's accessor; without the flag the linker may drop it.
+            link += [f"-L{home / 'lib64'}", "-lcudart", "-Wl,--no-as-needed", "-ltorch_cuda"]
         commands, objects = [], []
         for source in sources(home is not None):
             target = Path(self.build_temp) / source.relative_to(ROOT).with_suffix(".o")
@@ -115,8 +116,8 @@ class Build(build_ext):
         library = Path(self.get_ext_fullpath(ext.name))
         library.parent.mkdir(parents=True, exist_ok=True)
         shared = ["-bundle", "-undefined", "dynamic_lookup"] if sys.platform == "darwin" else ["-shared"]
-        torch_libraries = [f"-L{path}" for path in library_paths()] + ["-ltorch", "-ltorch_cpu", "-lc10"]
-        run([*cxx, *shared, *objects, *link, *torch_libraries, "-o", str(library)])
+        torch_libraries = [f"-L{path}" for path in library_paths()]
+        run([*cxx, *shared, *objects, *torch_libraries, *link, "-ltorch", "-ltorch_cpu", "-lc10", "-o", str(library)])
 
 
 def sources(cuda: bool) -> list[Path]:

@@ -1,5 +1,6 @@
 """WaveNet's material and loss: segments with their recordings' mels, what counts, and that training teaches."""
 
+import dataclasses
 import math
 from pathlib import Path
 from typing import Any
@@ -12,14 +13,14 @@ import yaml
 from torch import Tensor
 
 from wavegen import checkpoints
-from wavegen.audio.features import FeatureSpec, MelSpectrogram
+from wavegen.audio.features import CONVENTIONS, FeatureSpec, MelSpectrogram
 from wavegen.errors import InputError
 from wavegen.training.data import Utterance, read_metadata, split_by_text
 from wavegen.training.loop import LoopConfig, Trainer
 from wavegen.training.run import train
 from wavegen.training.segments import Draw
 from wavegen.training.tasks.wavenet import WaveNetTask, WaveNetTaskConfig
-from wavegen.vocoders.wavenet import WaveNetConfig
+from wavegen.vocoders.wavenet import WaveNet, WaveNetConfig
 
 SPEC = FeatureSpec(bands=20)
 MODEL = WaveNetConfig(
@@ -160,6 +161,38 @@ def test_loss_is_the_mean_over_what_counts(tmp_path: Path, amp: bool, tolerance:
     expected = float(torch.cat(parts).mean())
     assert float(logs["nll"]) == pytest.approx(expected, abs=tolerance)
     assert float(logs["bits"]) == pytest.approx(float(logs["nll"]) / math.log(2) - math.log2(2 / 65535), abs=1e-5)
+
+
+def test_noise_is_fed_back_but_not_predicted(tmp_path: Path) -> None:
+    task = task_of(tmp_path, [9000] * 8, noise=0.2)
+    batch = task.batch(3, 0, 1)
+    assert torch.equal(batch["noise"], task.batch(3, 0, 1)["noise"])
+    assert not torch.equal(batch["noise"], task.batch(4, 0, 1)["noise"])
+    levels = batch["noise"].std(dim=1)
+    assert 0 < levels.min() < levels.max() < 0.21
+    halves = [task.batch(3, rank, 2)["noise"] for rank in range(2)]
+    assert torch.equal(torch.stack(halves, dim=1).flatten(0, 1), batch["noise"])
+    samples, mel, margin = task.samples(batch), task.mels(batch), task.model.context
+    with torch.inference_mode():
+        clean = task.model.teacher_forced(samples, mel, margin)
+        noisy = task.model.teacher_forced(samples, mel, margin, batch["noise"])
+        fed = task.model.teacher_forced((samples + batch["noise"]).clamp(-1, 1), mel, margin)
+    assert torch.equal(noisy, fed)
+    assert not torch.allclose(noisy, clean)
+    quiet = WaveNetTaskConfig(MODEL, 4, FRAMES)
+    assert quiet.noise == 0.0
+    with pytest.raises(InputError, match="noise"):
+        WaveNetTaskConfig(MODEL, 4, FRAMES, noise=-0.1)
+
+
+def test_the_mel_is_centred_whatever_its_convention() -> None:
+    for spec in (SPEC, CONVENTIONS["vocos-24k"], CONVENTIONS["bigvgan-24k"]):
+        model = WaveNet(MODEL, dataclasses.replace(spec, padding="same"))
+        extractor = MelSpectrogram(model.spec)
+        silent, loud = extractor.compress(torch.tensor([0.0, 1.0])).tolist()
+        assert model.silent == pytest.approx(silent)
+        assert model.loud == pytest.approx(loud)
+        assert silent < loud
 
 
 def test_validation_counts_bits_of_the_first_seconds(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from wavegen.audio.features import FeatureSpec
+from wavegen.audio.features import FeatureSpec, MelSpectrogram
 from wavegen.errors import InputError
 from wavegen.nn.convnext import ConvNeXtBlock
 from wavegen.ops.gated_layer import gated_layer
@@ -116,6 +116,7 @@ class WaveNet(Vocoder):
             raise InputError('WaveNet needs a FeatureSpec with padding "same"')
         self.config, self.spec = config, spec
         self.distribution = distribution(config.output, config.mixtures)
+        self.silent, self.loud = MelSpectrogram(spec).compress(torch.tensor([0.0, 1.0])).tolist()
         c, half = config, ENCODER_KERNEL // 2
         self.encoder_context = 1 + half * c.encoder_layers
         self.context = self.encoder_context + 1
@@ -244,12 +245,13 @@ class WaveNet(Vocoder):
             conditioning = torch.einsum("bcf,lgc->bflg", encoded[..., place], self.conditioning_weight)
             yield run, conditioning.float().contiguous(), count * self.spec.hop
 
-    def teacher_forced(self, samples: Tensor, mel: Tensor, margin: int = 0) -> Tensor:
+    def teacher_forced(self, samples: Tensor, mel: Tensor, margin: int = 0, noise: Tensor | None = None) -> Tensor:
         """The output distribution's parameters (batch, O, time) at each sample, given the samples before it.
 
         samples (batch, time) in [-1, 1], pre-emphasised (see :meth:`emphasised`); mel (batch, bands, time / hop + 2 ×
         margin), where ``margin`` frames on each side are neighbours that have no samples here. Before the first sample
-        lies silence. InputError for a length or shape that does not fit.
+        lies silence. ``noise``, as the samples, is added to what is fed back. InputError for a length or shape that
+        does not fit.
         """
         self.check(mel)
         frames = mel.shape[-1] - 2 * margin
@@ -269,7 +271,8 @@ class WaveNet(Vocoder):
             conditioning = self.upsample(encoded[..., spare : encoded.shape[-1] - spare])[..., hop:-hop]
         else:
             conditioning = self.upsample(encoded)
-        return self._network(F.pad(samples[:, :-1], (1, 0)), conditioning)
+        fed = samples if noise is None else (samples + noise).clamp(-1, 1)
+        return self._network(F.pad(fed[:, :-1], (1, 0)), conditioning)
 
     def emphasised(self, waveform: Tensor) -> Tensor:
         """The signal that the network predicts, (batch, time), of a waveform that begins after silence."""
@@ -309,7 +312,9 @@ class WaveNet(Vocoder):
     def encode(self, mel: Tensor) -> Tensor:
         """Mel (batch, bands, frames) → (batch, encoder channels, frames), as if its edges went on for ever."""
         k = self.encoder_context
-        x: Tensor = self.mel_input(F.pad(mel, (k, k), mode="replicate"))
+        # A log-mel lies far from zero: uncentred, its mean would drown what changes in the normalisation below.
+        centred = 4 * (mel - self.silent) / (self.loud - self.silent) - 2
+        x: Tensor = self.mel_input(F.pad(centred, (k, k), mode="replicate"))
         x = self.mel_norm(x.transpose(1, 2)).transpose(1, 2)
         for block in self.mel_blocks:
             x = block(x)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from wavegen.audio.features import FeatureSpec, MelSpectrogram
 from wavegen.errors import InputError
-from wavegen.training.data import Utterance, WaveformSet, cached_waveforms
+from wavegen.training.data import Utterance, WaveformSet, cached_waveforms, seed_of, share
 from wavegen.training.loop import Batch, Task, Trainer, Validation
 from wavegen.training.segments import Draw, PredictedMels, draws, require_segments, with_gain
 from wavegen.vocoders.wavenet import WaveNet, WaveNetConfig
@@ -26,7 +26,8 @@ class WaveNetTaskConfig:
 
     The first ``warm`` frames of a segment do not count, for their samples lack the history that there was; but they do
     where the segment is the recording's beginning. ``predicted_share`` of the segments have the mel that an acoustic
-    model predicted, from the folder ``predicted_mels``, if given.
+    model predicted, from the folder ``predicted_mels``, if given. What is fed back gets white noise of a standard
+    deviation of up to ``noise``, drawn for each segment, so that the mel counts and errors heal (as LPCNet does).
     """
 
     model: WaveNetConfig = field(default_factory=WaveNetConfig)
@@ -36,11 +37,14 @@ class WaveNetTaskConfig:
     gain_db: tuple[float, ...] = (-12.0, 6.0)
     predicted_mels: Path | None = None
     predicted_share: float = 0.5
+    noise: float = 0.0
 
     def __post_init__(self) -> None:
         require_segments(self.batch, self.frames, self.gain_db)
         if not 0 <= self.warm < self.frames:
             raise InputError(f"task.warm must be from 0 to {self.frames - 1}, less than task.frames, not {self.warm}")
+        if not self.noise >= 0:
+            raise InputError(f"task.noise must not be negative: {self.noise}")
 
 
 class WaveNetTask(Task):
@@ -80,7 +84,8 @@ class WaveNetTask(Task):
     def batch(self, step: int, rank: int, world: int) -> Batch:
         """``waveform`` with the neighbours that its mel needs; ``places`` (frames and neighbours) of that mel's frames.
 
-        ``counts`` says which frames enter the loss; ``mel`` is used in place of the waveform's where ``predicted``.
+        ``counts`` says which frames enter the loss; ``mel`` is used in place of the waveform's where ``predicted``;
+        ``noise`` is added to what is fed back.
         """
         c = self.config
         items = [
@@ -96,7 +101,11 @@ class WaveNetTask(Task):
                 predicted_share=c.predicted_share,
             )
         ]
-        return {name: torch.stack([item[name] for item in items]) for name in items[0]}
+        generator = torch.Generator().manual_seed(seed_of(self.seed, step, 11))
+        levels = c.noise * torch.rand(c.batch, 1, generator=generator)
+        noise = levels * torch.randn(c.batch, c.frames * self.spec.hop, generator=generator)
+        batch = {name: torch.stack([item[name] for item in items]) for name in items[0]}
+        return batch | {"noise": noise[share(range(c.batch), rank, world)]}
 
     def _segment(self, draw: Draw) -> dict[str, Tensor]:
         c, spec, margin = self.config, self.spec, self.model.context
@@ -140,7 +149,7 @@ class WaveNetTask(Task):
         with torch.no_grad():
             mel = self.mels(batch)
         with trainer.autocast():
-            nll = self.parallel["model"](self.samples(batch), mel, self.model.context)
+            nll = self.parallel["model"](self.samples(batch), mel, self.model.context, batch["noise"])
         counts = batch["counts"].repeat_interleave(self.spec.hop, dim=1)
         loss = (nll * counts).sum() / counts.sum()
         trainer.update("model", loss)
@@ -170,8 +179,8 @@ class Likelihood(nn.Module):
         super().__init__()
         self.model = model
 
-    def forward(self, samples: Tensor, mel: Tensor, margin: int = 0) -> Tensor:
-        parameters = self.model.teacher_forced(samples, mel, margin)
+    def forward(self, samples: Tensor, mel: Tensor, margin: int = 0, noise: Tensor | None = None) -> Tensor:
+        parameters = self.model.teacher_forced(samples, mel, margin, noise)
         with torch.autocast(samples.device.type, enabled=False):
             return self.model.distribution.nll(parameters.float(), samples)
 

@@ -204,6 +204,8 @@ Tensor wavenet_state(const Tensor weights, int64_t streams) {
     Unpacked u(weights);
     const Sizes& s = u.network.sizes;
     WAVEGEN_CHECK(streams >= 1 && streams <= kMaxStreams, "streams must be from 1 to ", kMaxStreams, ", not ", streams);
+    double wanted = double(streams) * double(stream_slots(s, u.network.dilations)) * double(slot_bytes(s));
+    WAVEGEN_CHECK(wanted < 1e15, "streams: the state of ", streams, " would take ", wanted / 1e9, " GB");
     int64_t bytes = state_bytes(s, u.network.dilations, streams);
     Tensor state = torch::stable::new_zeros(weights, {bytes}, ScalarType::Byte);
     StateHeader header{kStateMagic, bytes, streams, 0, fingerprint(s, u.network.dilations)};

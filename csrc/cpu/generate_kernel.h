@@ -11,6 +11,10 @@
 
 #include <cstdlib>
 
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/asan_interface.h>
+#endif
+
 #include "generate.h"
 #include "sampling_kernel.h"
 #include "vec.h"
@@ -212,13 +216,19 @@ WAVEGEN_INLINE void store_gate(typename F::Value* out, int64_t plane, F16 z) {
 }
 constexpr float kGateUnit = 1.0f / 32767.0f;
 
-// Memory of one thread, aligned to cache lines, handed out piece by piece.
+// Memory of one thread, aligned to cache lines, handed out piece by piece with a line between them, which
+// AddressSanitizer watches.
 class Arena {
   public:
     explicit Arena(int64_t bytes) : memory_(static_cast<uint8_t*>(std::aligned_alloc(64, aligned(bytes)))) {
         if (memory_ != nullptr) memset(memory_, 0, aligned(bytes));
     }
-    ~Arena() { std::free(memory_); }
+    ~Arena() {
+#if defined(__SANITIZE_ADDRESS__)
+        __asan_unpoison_memory_region(memory_, size_t(at_));
+#endif
+        std::free(memory_);
+    }
     Arena(const Arena&) = delete;
     Arena& operator=(const Arena&) = delete;
     bool ok() const { return memory_ != nullptr; }
@@ -226,6 +236,10 @@ class Arena {
     T* take(int64_t count) {
         T* here = reinterpret_cast<T*>(memory_ + at_);
         at_ += aligned(count * int64_t(sizeof(T)));
+#if defined(__SANITIZE_ADDRESS__)
+        __asan_poison_memory_region(memory_ + at_, 64);
+#endif
+        at_ += 64;
         return here;
     }
 
@@ -248,7 +262,7 @@ class Generator {
                               2 * padded(net.sizes.outputs)) + most * net.sizes.layers * 2 * net.gate();
         int64_t values = n * (net.sizes.layers * net.gate() + padded(net.sizes.skip) + padded(net.sizes.head));
         int64_t rest = 16 * net.sizes.layers + 64 * most + 64 * n;
-        return 4 * floats + 4 * values + rest + 4 * padded(net.sizes.outputs) + 64 * 32;
+        return 4 * floats + 4 * values + rest + 4 * padded(net.sizes.outputs) + 2 * 64 * 32;
     }
 
     Generator(const GenerateCall& call, int64_t first, int64_t last, Arena& arena)

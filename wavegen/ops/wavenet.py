@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from wavegen.errors import InputError
-from wavegen.ops import extension
+from wavegen.ops import extension, instruction_set
 
 extension()
 
@@ -107,6 +107,7 @@ class PackedWaveNet:
 
             self.packed = wavenet_cuda.pack_wavenet(weights, precision).to(self.device)
         elif self.device.type == "cpu":
+            instruction_set()  # refuses one that WAVEGEN_CPU_ISA asks for in vain
             kind, number = _KINDS[weights.output], PRECISIONS.index(precision)
             tensors = [getattr(weights, name) for name in _PACKED]
             self.packed = _called(torch.ops.wavegen.wavenet_pack, *tensors, list(weights.dilations), kind, number)

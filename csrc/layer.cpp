@@ -8,6 +8,7 @@
 #include <torch/csrc/stable/tensor.h>
 
 #include <algorithm>
+#include <atomic>
 #include <optional>
 #include <tuple>
 #include <vector>
@@ -78,8 +79,8 @@ T* written(const Tensor& tensor, bool wanted = true) {
     return wanted ? static_cast<T*>(tensor.mutable_data_ptr()) : nullptr;
 }
 
-// Memory for the length of a call. On huge pages where the system lends them: taking small ones anew at every call costs
-// as much as a tenth of the work.
+// Memory for the length of a call. On huge pages where the system lends them: taking small ones anew at every call
+// costs as much as a tenth of the work.
 Tensor workspace_of(const Tensor& x, int64_t bytes) {
     Tensor workspace = torch::stable::new_empty(x, std::vector<int64_t>{bytes}, ScalarType::Byte);
 #if defined(__linux__)
@@ -92,12 +93,15 @@ Tensor workspace_of(const Tensor& x, int64_t bytes) {
     return workspace;
 }
 
-// work(worker, first, last): an equal share of count for every worker, on as many threads as torch has.
+// work(worker, first, last) until all of count is done, so much at a time, on as many threads as torch has. Workers take
+// the next piece when they are free: what else runs on the machine delays one of them, not all.
 template <typename Work>
-void share(int64_t workers, int64_t count, const Work& work) {
+void share(int64_t workers, int64_t count, int64_t piece, const Work& work) {
+    std::atomic<int64_t> next{0};
     torch::stable::parallel_for(0, workers, 1, [&](int64_t first, int64_t last) {
         for (int64_t worker = first; worker < last; ++worker)
-            work(worker, worker * count / workers, (worker + 1) * count / workers);
+            for (int64_t from; (from = next.fetch_add(piece)) < count;)
+                work(worker, from, std::min(from + piece, count));
     });
 }
 
@@ -154,7 +158,7 @@ std::tuple<Tensor, Tensor> gated_layer(Tensor x, Optional conditioning, Tensor d
                                          written<uint8_t>(workspace),
                                          workers};
         kernels.forward_prepare(call);
-        share(workers, tiles, [&](int64_t worker, int64_t first, int64_t last) {
+        share(workers, tiles, 4, [&](int64_t worker, int64_t first, int64_t last) {
             kernels.forward(call, worker, first, last);
         });
     });
@@ -211,16 +215,16 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> gated_layer_b
                                           workers};
         kernels.backward_prepare(call);
         for (int64_t first = 0; first < s.batch; first += plan.chunk) {
-            share(workers, plan.ranges, [&](int64_t worker, int64_t begin, int64_t end) {
+            share(workers, plan.ranges, 1, [&](int64_t worker, int64_t begin, int64_t end) {
                 kernels.backward_gates(call, worker, first, begin, end);
             });
             int64_t tiles = std::min(plan.chunk, s.batch - first) * plan.tiles;
-            share(workers, tiles, [&](int64_t worker, int64_t begin, int64_t end) {
+            share(workers, tiles, 4, [&](int64_t worker, int64_t begin, int64_t end) {
                 kernels.backward_inputs(call, worker, first, begin, end);
             });
         }
         int64_t rows = s.residual * s.width + s.conditioning + 1 + s.residual + s.skip;
-        share(workers, rows, [&](int64_t, int64_t begin, int64_t end) { kernels.backward_weights(call, begin, end); });
+        share(workers, rows, 16, [&](int64_t, int64_t begin, int64_t end) { kernels.backward_weights(call, begin, end); });
     });
     return {d_x,           d_conditioning, d_dilated_weight, d_dilated_bias, d_conditioning_weight, d_output_weight,
             d_output_bias};

@@ -224,7 +224,8 @@ WAVEGEN_INLINE void transpose_16(const void* source, int64_t source_step, void* 
     // r[4 q + c] holds columns c, 4 + c, 8 + c, 12 + c of rows 4 q to 4 q + 3.
 #pragma GCC unroll 4
     for (int c = 0; c < 4; ++c) {
-        __m512i low = _mm512_shuffle_i32x4(r[c], r[4 + c], 0x88), high = _mm512_shuffle_i32x4(r[8 + c], r[12 + c], 0x88);
+        __m512i low = _mm512_shuffle_i32x4(r[c], r[4 + c], 0x88);
+        __m512i high = _mm512_shuffle_i32x4(r[8 + c], r[12 + c], 0x88);
         __m512i low_odd = _mm512_shuffle_i32x4(r[c], r[4 + c], 0xdd);
         __m512i high_odd = _mm512_shuffle_i32x4(r[8 + c], r[12 + c], 0xdd);
         _mm512_storeu_si512(to + c * target_step, _mm512_shuffle_i32x4(low, high, 0x88));
@@ -350,7 +351,7 @@ struct Layer {
         return remaining == kVectors + 1 && kVectors > 2 ? 2 : least(remaining, kVectors);
     }
 
-    // out[row][lane] += sum_t rows[row][t] lanes[t][lane]; rows [panel][row][kSteps], lanes in blocks as by transpose().
+    // out[row][lane] += sum_t rows[row][t] lanes[t][lane]; rows [panel][row][kSteps], lanes as from transpose().
     static void over_time(Real* out, int64_t vectors, const Word* rows, int64_t row_count, const Word* lanes,
                           int64_t lane_steps, int64_t panels) {
         int64_t step = vectors * kLanes;
@@ -644,15 +645,16 @@ struct Layer {
                               store_gates(scratch.z + panel * z_step + block * kGates / kPack * kPanel, pre,
                                           s.gate - block * kGates);
                           });
-            over_channels(weights.out, weights.out_bias, sizes.out_blocks, sizes.output_depth, scratch.z, z_step, panels,
+            over_channels(weights.out, weights.out_bias, sizes.out_blocks, sizes.output_depth, scratch.z, z_step,
+                          panels,
                           [&](int64_t block, int64_t panel, Block& out) __attribute__((always_inline)) {
                               int64_t at = start + panel * kPanel;
 #pragma GCC unroll 16
                               for (int i = 0; i < kRows; ++i) {
                                   int64_t m = block * kRows + i, row = sequence * s.residual + m;
                                   if (m < s.residual) {
-                                      store_row(call.residual + row * s.length + at, out[i], call.x + row * s.length + at,
-                                                s.length - at);
+                                      store_row(call.residual + row * s.length + at, out[i],
+                                                call.x + row * s.length + at, s.length - at);
                                   } else if (m < sizes.outputs) {
                                       row = sequence * s.skip + m - s.residual;
                                       store_row(call.skip + row * s.length + at, out[i], nullptr, s.length - at);
@@ -796,7 +798,8 @@ struct Layer {
         pack_weights(weights.dx, z.dx_blocks, z.dx_depth,
                      [&](int64_t m, int64_t k) -> Stored {
                          int64_t tap = k / (2 * s.gate), row = k % (2 * s.gate);
-                         return m < s.residual ? call.dilated_weight[(row * s.residual + m) * s.width + tap] : Stored(0);
+                         if (m >= s.residual) return Stored(0);
+                         return call.dilated_weight[(row * s.residual + m) * s.width + tap];
                      },
                      plain_place);
         pack_weights(weights.dc, z.dc_blocks, z.dc_depth,

@@ -93,8 +93,8 @@ Tensor workspace_of(const Tensor& x, int64_t bytes) {
     return workspace;
 }
 
-// work(worker, first, last) until all of count is done, so much at a time, on as many threads as torch has. Workers take
-// the next piece when they are free: what else runs on the machine delays one of them, not all.
+// work(worker, first, last) until all of count is done, so much at a time, on as many threads as torch has. Workers
+// take the next piece when they are free: what else runs on the machine delays one of them, not all.
 template <typename Work>
 void share(int64_t workers, int64_t count, int64_t piece, const Work& work) {
     std::atomic<int64_t> next{0};
@@ -224,7 +224,8 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> gated_layer_b
             });
         }
         int64_t rows = s.residual * s.width + s.conditioning + 1 + s.residual + s.skip;
-        share(workers, rows, 16, [&](int64_t, int64_t begin, int64_t end) { kernels.backward_weights(call, begin, end); });
+        share(workers, rows, 16,
+              [&](int64_t, int64_t begin, int64_t end) { kernels.backward_weights(call, begin, end); });
     });
     return {d_x,           d_conditioning, d_dilated_weight, d_dilated_bias, d_conditioning_weight, d_output_weight,
             d_output_bias};

@@ -282,12 +282,17 @@ std::tuple<Tensor, Tensor> wavenet_generate(const Tensor weights, Tensor state, 
                       with_parameters ? parameters.mutable_data_ptr<float>() : nullptr,
                       streams, samples, frames, time, float(temperature), float(top_p), top_k};
     const Kernels& cpu = kernels();
-    std::atomic<bool> memory{true};
+    std::atomic<bool> memory{true}, finite{true};
     int64_t threads = torch::stable::get_num_threads();
     int64_t share = (streams + threads - 1) / threads;
     torch::stable::parallel_for(0, streams, share, [&](int64_t first, int64_t last) {
-        if (!cpu.generate(call, first, last)) memory = false;
+        Outcome outcome = cpu.generate(call, first, last);
+        if (outcome == Outcome::kNoMemory) memory = false;
+        if (outcome == Outcome::kOverflow) finite = false;
     });
+    if (!memory || !finite)
+        for (int64_t b = 0; b < streams; ++b) values[b] = NAN;  // some streams have moved on and others not
+    WAVEGEN_CHECK(finite, "weights or conditioning are so large that the network's outputs overflow");
     WAVEGEN_CHECK(memory, "no memory for ", streams, " streams");
     header.time += samples;
     std::memcpy(base, &header, sizeof header);

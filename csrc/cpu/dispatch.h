@@ -11,7 +11,7 @@ namespace wavegen {
 
 struct Kernels {
     const char* name;
-    bool (*generate)(const GenerateCall&, int64_t first_stream, int64_t last_stream);  // false: no memory
+    Outcome (*generate)(const GenerateCall&, int64_t first_stream, int64_t last_stream);
     LayerKernels<float> layer_fp32;
     LayerKernels<uint16_t> layer_bf16;
     LayerKernels<double> layer_fp64;

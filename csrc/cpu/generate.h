@@ -156,6 +156,8 @@ inline int64_t state_bytes(const Sizes& s, const int64_t* dilations, int64_t str
     return aligned(sizeof(StateHeader)) + aligned(4 * streams) + streams * stream_slots(s, dilations) * slot_bytes(s);
 }
 
+enum class Outcome { kDone, kNoMemory, kOverflow };
+
 // One call: `samples` steps of every stream from the state's time on.
 struct GenerateCall {
     const Network* network;

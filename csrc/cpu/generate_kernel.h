@@ -301,8 +301,9 @@ class Generator {
         phase_ = call.time % s.hop;
     }
 
-    void run() {
-        for (int64_t i = 0; i < call_.samples;) {
+    // False if the network's outputs are not finite: weights or conditioning are too large for floats.
+    bool run() {
+        for (int64_t i = 0; i < call_.samples && finite_;) {
             int64_t stop = i + ahead_rows_;
             n_ = 0;
             for (int64_t b = first_; b < first_ + count_; ++b)
@@ -310,7 +311,7 @@ class Generator {
                     active_[n_++] = b;
                     if (call_.lengths[b] < stop) stop = call_.lengths[b];
                 }
-            if (n_ == 0) return;
+            if (n_ == 0) break;
             block_ = stop - i;
             for (int64_t j = 0; j < block_; ++j) {
                 step(i + j, j);
@@ -318,6 +319,7 @@ class Generator {
             }
             i = stop;
         }
+        return finite_;
     }
 
   private:
@@ -459,6 +461,12 @@ class Generator {
     void finish(int64_t a, int64_t i) {
         int64_t b = active_[a], at = b * call_.samples + i, outputs = net_.sizes.outputs;
         const float* o = outputs_ + a * padded(outputs);
+        F16 none = zero();
+        for (int64_t c = 0; c < padded(outputs); c += 16) none = fma(load(o + c), zero(), none);
+        if (sum(none) != 0.0f) {  // infinity times zero is NaN, which is unequal to all
+            finite_ = false;
+            return;
+        }
         if (call_.parameters != nullptr) memcpy(call_.parameters + at * outputs, o, size_t(outputs) * 4);
         float value = sample(call_, o, call_.uniforms + at * net_.uniforms(), room_);
         call_.values[at] = value;
@@ -472,6 +480,7 @@ class Generator {
     const GenerateCall& call_;
     const Network& net_;
     int64_t first_, count_, n_ = 0, block_ = 0;
+    bool finite_ = true;
     int64_t residual_, gate_, ahead_rows_, slot_, stream_bytes_;
     int64_t phase_, frame_ = 0;  // of the present: its sample in its frame, and its frame in this call
     float *x_, *before_gate_, *ahead_, *skip_, *head_, *outputs_, *values_;
@@ -484,15 +493,14 @@ class Generator {
 };
 
 template <typename F>
-inline bool generate_as(const GenerateCall& call, int64_t first, int64_t last) {
+inline Outcome generate_as(const GenerateCall& call, int64_t first, int64_t last) {
     Arena arena(Generator<F>::bytes(call, last - first));
-    if (!arena.ok()) return false;
-    Generator<F>(call, first, last, arena).run();
-    return true;
+    if (!arena.ok()) return Outcome::kNoMemory;
+    return Generator<F>(call, first, last, arena).run() ? Outcome::kDone : Outcome::kOverflow;
 }
 
-// Streams first … last - 1 of a call. False if there is no memory.
-inline bool generate(const GenerateCall& call, int64_t first, int64_t last) {
+// Streams first … last - 1 of a call.
+inline Outcome generate(const GenerateCall& call, int64_t first, int64_t last) {
     switch (call.network->sizes.format) {
         case Format::kFp32: return generate_as<Fp32>(call, first, last);
         case Format::kBf16: return generate_as<Bf16>(call, first, last);

@@ -382,3 +382,10 @@ def test_gradients_of_another_shape_are_refused() -> None:
     ):
         with pytest.raises(RuntimeError, match=f"{name} must"):
             torch.ops.wavegen.gated_layer_backward(residual, skip, x, conditioning, *weights, 1, True)
+
+
+def test_a_second_derivative_is_refused() -> None:
+    x, w, o = (torch.randn(*shape, requires_grad=True) for shape in ((1, 4, 9), (8, 4, 2), (6, 4)))
+    residual, skip = gated_layer(x, None, w, None, None, o, None, 1, True)
+    with pytest.raises(InputError, match="gated_layer has no second derivative"):
+        torch.autograd.grad(residual.sum() + skip.sum(), w, create_graph=True)

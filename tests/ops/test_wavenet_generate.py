@@ -954,14 +954,27 @@ def test_damaged_weights(precision: str) -> None:
 
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_weights_with_random_bytes_are_safe_to_run(instructions: str, precision: str) -> None:
-    """NaN and infinite values may come out of such, but nothing is read that is not theirs."""
+    """Their outputs overflow, which is refused, but nothing is read that is not theirs; and the state is spent."""
     weights = network("mulaw8", (4, 5, 6, 7), (1, 2), hop=5)
     packed, f = PackedWaveNet(weights, precision), feed(weights, 2, 12)
     packed.packed = packed.packed.clone()
     draw = torch.Generator().manual_seed(1)
     packed.packed[192:] = torch.randint(0, 256, (packed.packed.numel() - 192,), generator=draw).to(torch.uint8)
-    values, _ = whole(packed, f)
-    assert ((values >= 0) & (values < 256)).all()
+    state = packed.state(2)
+    with pytest.raises(InputError, match=r"^weights or conditioning are so large that .* outputs overflow$"):
+        packed.generate(state, f.conditioning, f.uniforms)
+    with pytest.raises(InputError, match="lengths: stream 0 has ended"):
+        packed.generate(state, f.conditioning, f.uniforms)
+
+
+@pytest.mark.parametrize("output", OUTPUTS)
+def test_overflow_is_refused(output: str, instructions: str) -> None:
+    weights = network(output, (4, 5, 6, 7), (1, 2), hop=5)
+    huge = dataclasses.replace(weights, head2=weights.head2 * 1e38, head1_bias=weights.head1_bias.abs() * 1e38 + 1e30)
+    for precision in PRECISIONS:
+        packed, f = PackedWaveNet(huge, precision), feed(huge, 2, 12)
+        with pytest.raises(InputError, match="overflow"):
+            packed.generate(packed.state(2), f.conditioning, f.uniforms)
 
 
 @pytest.mark.parametrize(

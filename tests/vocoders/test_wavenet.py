@@ -269,15 +269,18 @@ def test_weights_are_copies() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"residual": 0}, "WaveNetConfig.residual must be positive, not 0"),
+        ({"residual": 0}, "WaveNetConfig.residual must be from 1 to 4096, not 0"),
         ({"layers": 0}, "WaveNetConfig.layers"),
-        ({"cycle": 0}, "WaveNetConfig.cycle must be positive"),
-        ({"cycle": 17}, "WaveNetConfig.cycle must be at most 16"),
+        ({"layers": 10**7}, "WaveNetConfig.layers must be from 1 to 1024"),
+        ({"encoder_layers": 10**7}, "WaveNetConfig.encoder_layers must be from 0 to 64"),
+        ({"emphasis": 1.0}, r"WaveNetConfig.emphasis must be in \[0, 1\), not 1.0"),
+        ({"cycle": 0}, "WaveNetConfig.cycle must be from 1 to 16, not 0"),
+        ({"cycle": 17}, "WaveNetConfig.cycle must be from 1 to 16, not 17"),
         ({"width": 1}, "WaveNetConfig.width must be 2 or 3, not 1"),
         ({"width": 4}, "WaveNetConfig.width"),
-        ({"encoder_layers": -1}, "WaveNetConfig.encoder_layers must not be negative"),
+        ({"encoder_layers": -1}, "WaveNetConfig.encoder_layers must be from 0 to 64, not -1"),
         ({"output": "softmax"}, "WaveNetConfig: output must be one of"),
-        ({"output": "logistics", "mixtures": 0}, "WaveNetConfig: mixtures must be positive"),
+        ({"output": "logistics", "mixtures": 0}, "WaveNetConfig.mixtures must be from 1 to 1024, not 0"),
     ],
 )
 def test_bad_config(settings: dict[str, Any], message: str) -> None:
@@ -345,6 +348,17 @@ def test_bits_by_the_kernels_are_those_of_the_network(output: str, emphasis: flo
     torch.testing.assert_close(bits, expected, atol=2e-3, rtol=1e-4)
     with pytest.raises(InputError, match="waveform must be"):
         model.bits_per_sample(waveform[:, 1:], mel)
+
+
+def test_the_loudest_jumps_stay_in_range() -> None:
+    for output in OUTPUTS:
+        model = WaveNet(WaveNetConfig(**{**SIZES, "output": output, "emphasis": 0.9}), SPEC).eval()
+        waveform = torch.ones(1, 4 * HOP)
+        waveform[:, ::2] = -1.0
+        samples = model.emphasised(waveform)
+        assert samples.abs().max() <= 1
+        bits = model.bits_per_sample(waveform, torch.zeros(1, SPEC.bands, 4))
+        assert torch.isfinite(bits).all()
 
 
 def test_emphasis_is_undone() -> None:

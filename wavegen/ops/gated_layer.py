@@ -184,6 +184,8 @@ def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tens
 
 
 def _backward(ctx: Any, d_residual: Tensor, d_skip: Tensor) -> tuple[Tensor | None, ...]:
+    if torch.is_grad_enabled() and not torch.compiler.is_compiling():  # create_graph: it would silently be zero
+        raise InputError("gated_layer has no second derivative; use gated_layer_reference for that")
     gradients = torch.ops.wavegen.gated_layer_backward(d_residual, d_skip, *ctx.saved_tensors, ctx.dilation, ctx.causal)
     wanted = zip(gradients, ctx.present, ctx.needs_input_grad, strict=False)
     return (*(g if present and needed else None for g, present, needed in wanted), None, None)

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from wavegen.errors import InputError
+from wavegen.errors import InputError, WavegenError
 from wavegen.ops import extension, instruction_set
 
 extension()
@@ -199,7 +199,10 @@ def _called(op: Callable[..., Any], *arguments: object) -> Any:
     try:
         return op(*arguments)
     except RuntimeError as error:
-        raise InputError(str(error).split("\n")[0]) from None
+        text = str(error)
+        if "API call failed" in text or "not enough memory" in text:  # torch's words for an allocation that failed
+            raise WavegenError(f"{op.__name__}: not enough memory for this many streams or samples") from None
+        raise InputError(text.split("\n")[0]) from None
 
 
 _PACKED = (

@@ -25,6 +25,14 @@ from wavegen.vocoders.distributions import MuLaw, check_sampling, distribution
 ENCODER_KERNEL = 7  # of each ConvNeXt block
 BLOCK = 64  # frames whose conditioning is computed together
 DEEMPHASIS = 256  # samples whose de-emphasis is one product
+# Of a configuration: name, least, most. What the kernels take, and what a damaged file cannot hang on.
+LIMITS = (
+    *((name, 1, 4096) for name in ("residual", "gate", "skip", "head", "encoder")),
+    ("layers", 1, 1024),
+    ("cycle", 1, 16),
+    ("mixtures", 1, 1024),
+    ("encoder_layers", 0, 64),
+)
 PATIENCE = 0.05  # seconds that one call of the kernel should last, so that Ctrl-C and progress come through
 
 
@@ -74,17 +82,13 @@ class WaveNetConfig:
     emphasis: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("residual", "gate", "skip", "head", "layers", "cycle", "encoder"):
-            if getattr(self, name) < 1:
-                raise InputError(f"WaveNetConfig.{name} must be positive, not {getattr(self, name)}")
-        if self.encoder_layers < 0:
-            raise InputError(f"WaveNetConfig.encoder_layers must not be negative: {self.encoder_layers}")
+        for name, least, most in LIMITS:
+            if not least <= getattr(self, name) <= most:
+                raise InputError(f"WaveNetConfig.{name} must be from {least} to {most}, not {getattr(self, name)}")
         if self.width not in (2, 3):
             raise InputError(f"WaveNetConfig.width must be 2 or 3, not {self.width}")
         if not 0 <= self.emphasis < 1:
             raise InputError(f"WaveNetConfig.emphasis must be in [0, 1), not {self.emphasis}")
-        if self.cycle > 16:
-            raise InputError(f"WaveNetConfig.cycle must be at most 16, not {self.cycle}")
         try:
             distribution(self.output, self.mixtures)
         except InputError as error:
@@ -275,8 +279,11 @@ class WaveNet(Vocoder):
         return self._network(F.pad(fed[:, :-1], (1, 0)), conditioning)
 
     def emphasised(self, waveform: Tensor) -> Tensor:
-        """The signal that the network predicts, (batch, time), of a waveform that begins after silence."""
-        return waveform - self.config.emphasis * F.pad(waveform[:, :-1], (1, 0))
+        """The signal that the network predicts, (batch, time), of a waveform that begins after silence.
+
+        It stays within [-1, 1]: only jumps of more than half the full scale are cut.
+        """
+        return (waveform - self.config.emphasis * F.pad(waveform[:, :-1], (1, 0))).clamp(-1, 1)
 
     def _network(self, samples: Tensor, conditioning: Tensor) -> Tensor:
         """Samples one step late (batch, time), conditioning (batch, C, time) → parameters (batch, O, time)."""

@@ -53,6 +53,6 @@ clean:
 
 # torchaudio is the yardstick of some tests. Its wheel asks for a torch of its own choosing, hence --no-deps.
 .venv/.test: .venv/.demo
-	$(PIP) --editable '.[test]'
+	$(PIP) --no-build-isolation --editable '.[test]'
 	$(PIP) --no-deps $(TORCHAUDIO)
 	touch $@

@@ -94,9 +94,11 @@ class Build(build_ext):
             flags += ["-DUSE_CUDA", "-DWAVEGEN_CUDA", f"-I{home / 'include'}"]
             # torch_cuda holds the current stream's accessor; without the flag the linker may drop it.
             link += [f"-L{home / 'lib64'}", "-lcudart", "-Wl,--no-as-needed", "-ltorch_cuda"]
+        # In one place, whatever temporary folder an installer gives, so that only what has changed is compiled again.
+        place = ROOT / "build" / ("sanitized" if os.environ.get("WAVEGEN_SANITIZE") == "1" else "objects")
         commands, objects = [], []
         for source in sources(home is not None):
-            target = Path(self.build_temp) / source.relative_to(ROOT).with_suffix(".o")
+            target = place / source.relative_to(CSRC).with_suffix(".o")
             target.parent.mkdir(parents=True, exist_ok=True)
             objects.append(str(target))
             # Fresh enough unless the source or any header is younger.

@@ -13,7 +13,7 @@ python=$PWD/${PYTHON:-.venv/bin/python}
 export CXX=${CXX:-g++}
 folder=$PWD/build/sanitize
 
-WAVEGEN_SANITIZE=1 WAVEGEN_CUDA=0 "$python" setup.py --quiet build_ext --build-lib "$folder" --build-temp "$folder/objects"
+WAVEGEN_SANITIZE=1 WAVEGEN_CUDA=0 "$python" setup.py --quiet build_ext --build-lib "$folder"
 for part in wavegen/*; do
     [[ $part == *.so || $part == */__pycache__ ]] || ln -sfn "$PWD/$part" "$folder/$part"
 done

@@ -13,16 +13,7 @@ pytestmark = pytest.mark.skipif(not (ROOT / "setup.py").is_file(), reason="needs
 
 
 def build(tmp_path: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    command = [
-        sys.executable,
-        "setup.py",
-        "-q",
-        "build_ext",
-        "--build-temp",
-        str(tmp_path),
-        "--build-lib",
-        str(tmp_path),
-    ]
+    command = [sys.executable, "setup.py", "-q", "build_ext", "--build-lib", str(tmp_path)]
     return subprocess.run(
         command, cwd=ROOT, env=os.environ | environment, capture_output=True, text=True, timeout=60, check=False
     )

@@ -118,14 +118,14 @@ inline void tile(const typename F::Weight* w, int64_t stride, int64_t start, int
             for (int b = 0; b < blocks; ++b)
                 __builtin_prefetch(reinterpret_cast<const char*>(here + kStep * b) + ahead);
             if constexpr (F::kTogether == 1) {
-                F16 weights[blocks];
+                F16 v[rows];
 #pragma GCC unroll 16
-                for (int b = 0; b < blocks; ++b) weights[b] = load(here + kStep * b);
+                for (int r = 0; r < rows; ++r) v[r] = set1(static_cast<const float*>(x[r].values)[first + k]);
 #pragma GCC unroll 16
-                for (int r = 0; r < rows; ++r) {
-                    F16 v = set1(static_cast<const float*>(x[r].values)[first + k]);
+                for (int b = 0; b < blocks; ++b) {
+                    F16 weights = load(here + kStep * b);
 #pragma GCC unroll 16
-                    for (int b = 0; b < blocks; ++b) acc[b][r] = fma(weights[b], v, acc[b][r]);
+                    for (int r = 0; r < rows; ++r) acc[b][r] = fma(weights, v[r], acc[b][r]);
                 }
             } else {
 #pragma GCC unroll 16

@@ -60,7 +60,6 @@ WAVEGEN_INLINE float largest(F16 x) { return _mm512_reduce_max_ps(x); }
 #else
 
 #if defined(__AVX2__)
-constexpr int kParts = 2;
 using Part = __m256;
 using IPart = __m256i;
 WAVEGEN_INLINE Part part_fma(Part a, Part b, Part c) { return _mm256_fmadd_ps(a, b, c); }
@@ -76,7 +75,6 @@ WAVEGEN_INLINE Part part_to_float(IPart a) { return _mm256_cvtepi32_ps(a); }
 WAVEGEN_INLINE Part part_set1(float x) { return _mm256_set1_ps(x); }
 WAVEGEN_INLINE IPart part_iset1(int32_t x) { return _mm256_set1_epi32(x); }
 #else
-constexpr int kParts = 4;
 typedef float Part __attribute__((vector_size(16)));
 typedef int32_t IPart __attribute__((vector_size(16)));
 typedef uint32_t UPart __attribute__((vector_size(16)));
@@ -100,86 +98,111 @@ WAVEGEN_INLINE Part part_set1(float x) { return Part{x, x, x, x}; }
 WAVEGEN_INLINE IPart part_iset1(int32_t x) { return IPart{x, x, x, x}; }
 #endif
 
-constexpr int kPartLanes = 16 / kParts;
-
-struct F16 {
-    Part part[kParts];
+// Two vectors side by side; an operation is that of each. (Members rather than an array: compilers keep these in
+// registers.)
+template <typename T>
+struct Two {
+    T low, high;
 };
-struct I16 {
-    IPart part[kParts];
-};
+#if defined(__AVX2__)
+using F16 = Two<Part>;
+using I16 = Two<IPart>;
+#else
+using F16 = Two<Two<Part>>;
+using I16 = Two<Two<IPart>>;
+#endif
 
-template <typename Out, typename Function>
-WAVEGEN_INLINE Out each_part(Function function) {
-    Out out;
-#pragma GCC unroll 4
-    for (int i = 0; i < kParts; ++i) out.part[i] = function(i);
-    return out;
+WAVEGEN_INLINE void set_all(Part* to, float x) { *to = part_set1(x); }
+WAVEGEN_INLINE void set_all(IPart* to, int32_t x) { *to = part_iset1(x); }
+template <typename T, typename Value>
+WAVEGEN_INLINE void set_all(Two<T>* to, Value x) {
+    set_all(&to->low, x);
+    set_all(&to->high, x);
 }
-
 WAVEGEN_INLINE F16 set1(float x) {
-    return each_part<F16>([&](int) { return part_set1(x); });
-}
-WAVEGEN_INLINE F16 zero() { return set1(0.0f); }
-WAVEGEN_INLINE F16 load(const float* p) {
     F16 out;
-    memcpy(&out, p, sizeof out);
+    set_all(&out, x);
     return out;
-}
-WAVEGEN_INLINE void store(float* p, F16 x) { memcpy(p, &x, sizeof x); }
-WAVEGEN_INLINE F16 add(F16 a, F16 b) {
-    return each_part<F16>([&](int i) { return a.part[i] + b.part[i]; });
-}
-WAVEGEN_INLINE F16 sub(F16 a, F16 b) {
-    return each_part<F16>([&](int i) { return a.part[i] - b.part[i]; });
-}
-WAVEGEN_INLINE F16 mul(F16 a, F16 b) {
-    return each_part<F16>([&](int i) { return a.part[i] * b.part[i]; });
-}
-WAVEGEN_INLINE F16 div(F16 a, F16 b) {
-    return each_part<F16>([&](int i) { return a.part[i] / b.part[i]; });
-}
-WAVEGEN_INLINE F16 fma(F16 a, F16 b, F16 c) {
-    return each_part<F16>([&](int i) { return part_fma(a.part[i], b.part[i], c.part[i]); });
-}
-WAVEGEN_INLINE F16 max(F16 a, F16 b) {
-    return each_part<F16>([&](int i) { return part_max(a.part[i], b.part[i]); });
-}
-WAVEGEN_INLINE F16 min(F16 a, F16 b) {
-    return each_part<F16>([&](int i) { return part_min(a.part[i], b.part[i]); });
 }
 WAVEGEN_INLINE I16 iset1(int32_t x) {
-    return each_part<I16>([&](int) { return part_iset1(x); });
-}
-WAVEGEN_INLINE I16 izero() { return iset1(0); }
-WAVEGEN_INLINE I16 iload(const void* p) {
     I16 out;
-    memcpy(&out, p, sizeof out);
+    set_all(&out, x);
     return out;
 }
-WAVEGEN_INLINE I16 iadd(I16 a, I16 b) {
-    return each_part<I16>([&](int i) { return part_iadd(a.part[i], b.part[i]); });
+WAVEGEN_INLINE F16 zero() { return set1(0.0f); }
+WAVEGEN_INLINE I16 izero() { return iset1(0); }
+
+WAVEGEN_INLINE void copy_in(const char* p, Part* to) { memcpy(to, p, sizeof *to); }
+WAVEGEN_INLINE void copy_in(const char* p, IPart* to) { memcpy(to, p, sizeof *to); }
+WAVEGEN_INLINE void copy_out(char* p, Part x) { memcpy(p, &x, sizeof x); }
+template <typename T>
+WAVEGEN_INLINE void copy_in(const char* p, Two<T>* to) {
+    copy_in(p, &to->low);
+    copy_in(p + sizeof(T), &to->high);
 }
-WAVEGEN_INLINE I16 iand(I16 a, I16 b) {
-    return each_part<I16>([&](int i) { return part_iand(a.part[i], b.part[i]); });
+template <typename T>
+WAVEGEN_INLINE void copy_out(char* p, Two<T> x) {
+    copy_out(p, x.low);
+    copy_out(p + sizeof(T), x.high);
+}
+WAVEGEN_INLINE F16 load(const float* p) {
+    F16 out;
+    copy_in(reinterpret_cast<const char*>(p), &out);
+    return out;
+}
+WAVEGEN_INLINE I16 iload(const void* p) {
+    I16 out;
+    copy_in(static_cast<const char*>(p), &out);
+    return out;
+}
+WAVEGEN_INLINE void store(float* p, F16 x) { copy_out(reinterpret_cast<char*>(p), x); }
+
+WAVEGEN_INLINE Part add(Part a, Part b) { return a + b; }
+template <typename T>
+WAVEGEN_INLINE Two<T> add(Two<T> a, Two<T> b) { return {add(a.low, b.low), add(a.high, b.high)}; }
+WAVEGEN_INLINE Part sub(Part a, Part b) { return a - b; }
+template <typename T>
+WAVEGEN_INLINE Two<T> sub(Two<T> a, Two<T> b) { return {sub(a.low, b.low), sub(a.high, b.high)}; }
+WAVEGEN_INLINE Part mul(Part a, Part b) { return a * b; }
+template <typename T>
+WAVEGEN_INLINE Two<T> mul(Two<T> a, Two<T> b) { return {mul(a.low, b.low), mul(a.high, b.high)}; }
+WAVEGEN_INLINE Part div(Part a, Part b) { return a / b; }
+template <typename T>
+WAVEGEN_INLINE Two<T> div(Two<T> a, Two<T> b) { return {div(a.low, b.low), div(a.high, b.high)}; }
+WAVEGEN_INLINE Part max(Part a, Part b) { return part_max(a, b); }
+template <typename T>
+WAVEGEN_INLINE Two<T> max(Two<T> a, Two<T> b) { return {max(a.low, b.low), max(a.high, b.high)}; }
+WAVEGEN_INLINE Part min(Part a, Part b) { return part_min(a, b); }
+template <typename T>
+WAVEGEN_INLINE Two<T> min(Two<T> a, Two<T> b) { return {min(a.low, b.low), min(a.high, b.high)}; }
+WAVEGEN_INLINE IPart iadd(IPart a, IPart b) { return part_iadd(a, b); }
+template <typename T>
+WAVEGEN_INLINE Two<T> iadd(Two<T> a, Two<T> b) { return {iadd(a.low, b.low), iadd(a.high, b.high)}; }
+WAVEGEN_INLINE IPart iand(IPart a, IPart b) { return part_iand(a, b); }
+template <typename T>
+WAVEGEN_INLINE Two<T> iand(Two<T> a, Two<T> b) { return {iand(a.low, b.low), iand(a.high, b.high)}; }
+WAVEGEN_INLINE Part fma(Part a, Part b, Part c) { return part_fma(a, b, c); }
+template <typename T>
+WAVEGEN_INLINE Two<T> fma(Two<T> a, Two<T> b, Two<T> c) {
+    return {fma(a.low, b.low, c.low), fma(a.high, b.high, c.high)};
 }
 template <int bits>
-WAVEGEN_INLINE I16 shift_left(I16 a) {
-    return each_part<I16>([&](int i) { return part_left<bits>(a.part[i]); });
-}
+WAVEGEN_INLINE IPart shift_left(IPart a) { return part_left<bits>(a); }
+template <int bits, typename T>
+WAVEGEN_INLINE Two<T> shift_left(Two<T> a) { return {shift_left<bits>(a.low), shift_left<bits>(a.high)}; }
 template <int bits>
-WAVEGEN_INLINE I16 shift_right(I16 a) {
-    return each_part<I16>([&](int i) { return part_right<bits>(a.part[i]); });
-}
-WAVEGEN_INLINE F16 as_float(I16 a) {
-    return each_part<F16>([&](int i) { return (Part)a.part[i]; });
-}
-WAVEGEN_INLINE I16 as_int(F16 a) {
-    return each_part<I16>([&](int i) { return (IPart)a.part[i]; });
-}
-WAVEGEN_INLINE F16 to_float(I16 a) {
-    return each_part<F16>([&](int i) { return part_to_float(a.part[i]); });
-}
+WAVEGEN_INLINE IPart shift_right(IPart a) { return part_right<bits>(a); }
+template <int bits, typename T>
+WAVEGEN_INLINE Two<T> shift_right(Two<T> a) { return {shift_right<bits>(a.low), shift_right<bits>(a.high)}; }
+WAVEGEN_INLINE Part as_float(IPart a) { return (Part)a; }
+WAVEGEN_INLINE IPart as_int(Part a) { return (IPart)a; }
+WAVEGEN_INLINE Part to_float(IPart a) { return part_to_float(a); }
+template <typename T>
+WAVEGEN_INLINE auto as_float(Two<T> a) { return Two<decltype(as_float(a.low))>{as_float(a.low), as_float(a.high)}; }
+template <typename T>
+WAVEGEN_INLINE auto as_int(Two<T> a) { return Two<decltype(as_int(a.low))>{as_int(a.low), as_int(a.high)}; }
+template <typename T>
+WAVEGEN_INLINE auto to_float(Two<T> a) { return Two<decltype(to_float(a.low))>{to_float(a.low), to_float(a.high)}; }
 WAVEGEN_INLINE F16 load_bf16(const uint16_t* p) {
     uint32_t wide[16];
     for (int i = 0; i < 16; ++i) wide[i] = uint32_t(p[i]) << 16;
@@ -229,7 +252,7 @@ WAVEGEN_INLINE void store_planes(uint8_t* high, uint8_t* low, F16 x) {
 
 WAVEGEN_INLINE F16 absolute(F16 x) { return as_float(iand(as_int(x), iset1(0x7fffffff))); }
 
-// Rounded to the nearest bf16, ties to even. NaN does not occur: weights and conditioning are checked to be finite.
+// Rounded to the nearest bf16, ties to even. For numbers: a NaN may come out as infinity.
 WAVEGEN_INLINE I16 bf16_bits(F16 x) {
     I16 bits = as_int(x);
     I16 odd = iand(shift_right<16>(bits), iset1(1));
@@ -280,11 +303,15 @@ WAVEGEN_INLINE I16 total(Int8Sum acc, I16 offset) {
 #elif defined(__AVX2__)
 
 struct Int8Sum {
-    __m256i part[4];  // each 4 rows × 2 pairs of columns
+    __m256i a, b, c, d;  // each 4 rows × 2 pairs of columns
 };
 WAVEGEN_INLINE Int8Sum int8_zero() {
     __m256i none = _mm256_setzero_si256();
-    return {{none, none, none, none}};
+    return {none, none, none, none};
+}
+WAVEGEN_INLINE __m256i dot_four_rows(__m256i acc, const int8_t* w, __m256i x) {
+    __m256i weights = _mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(w)));
+    return _mm256_add_epi32(acc, _mm256_madd_epi16(weights, x));
 }
 WAVEGEN_INLINE Int8Sum dot_int8(Int8Sum acc, const int8_t* w, const uint8_t* high, const uint8_t* low) {
     int32_t h, l;
@@ -292,20 +319,17 @@ WAVEGEN_INLINE Int8Sum dot_int8(Int8Sum acc, const int8_t* w, const uint8_t* hig
     memcpy(&l, low, 4);
     __m128i bytes = _mm_unpacklo_epi8(_mm_cvtsi32_si128(l), _mm_cvtsi32_si128(h));
     __m256i x = _mm256_broadcastq_epi64(_mm_xor_si128(bytes, _mm_set1_epi16(int16_t(0x8000))));
-#pragma GCC unroll 4
-    for (int i = 0; i < 4; ++i) {
-        __m256i weights = _mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(w) + i));
-        acc.part[i] = _mm256_add_epi32(acc.part[i], _mm256_madd_epi16(weights, x));
-    }
+    acc.a = dot_four_rows(acc.a, w, x);
+    acc.b = dot_four_rows(acc.b, w + 16, x);
+    acc.c = dot_four_rows(acc.c, w + 32, x);
+    acc.d = dot_four_rows(acc.d, w + 48, x);
     return acc;
 }
 WAVEGEN_INLINE I16 total(Int8Sum acc, I16) {
-    int32_t sums[16];
-    for (int i = 0; i < 4; ++i) {
-        alignas(32) int32_t pairs[8];
-        _mm256_store_si256(reinterpret_cast<__m256i*>(pairs), acc.part[i]);
-        for (int r = 0; r < 4; ++r) sums[4 * i + r] = pairs[2 * r] + pairs[2 * r + 1];
-    }
+    const __m256i parts[4] = {acc.a, acc.b, acc.c, acc.d};
+    int32_t pairs[32], sums[16];
+    memcpy(pairs, parts, sizeof pairs);
+    for (int r = 0; r < 16; ++r) sums[r] = pairs[2 * r] + pairs[2 * r + 1];
     return iload(sums);
 }
 
@@ -350,17 +374,7 @@ WAVEGEN_INLINE F16 exp(F16 x) {
     return fma(scale, p, scale);
 }
 
-// tanh(a) from e^-2a - 1, which keeps its relative precision near zero.
-WAVEGEN_INLINE F16 tanh(F16 a) {
-    F16 p;
-    F16 scale = exp_parts(mul(clamp(a, -10.0f, 10.0f), set1(-2.0f)), &p);
-    F16 d = fma(scale, p, sub(scale, set1(1.0f)));
-    return div(sub(zero(), d), add(d, set1(2.0f)));
-}
-
-WAVEGEN_INLINE F16 sigmoid(F16 b) { return div(set1(1.0f), add(set1(1.0f), exp(sub(zero(), clamp(b, -60.0f, 60.0f))))); }
-
-// tanh(a) sigmoid(b) with one division.
+// tanh(a) sigmoid(b) with one division; tanh from e^-2a - 1, which keeps its relative precision near zero.
 WAVEGEN_INLINE F16 gate(F16 a, F16 b) {
     F16 p;
     F16 scale = exp_parts(mul(clamp(a, -10.0f, 10.0f), set1(-2.0f)), &p);

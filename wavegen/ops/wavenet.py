@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from wavegen.errors import InputError, WavegenError
-from wavegen.ops import extension, instruction_set
+from wavegen.ops import instruction_set
 
-extension()
+instruction_set()  # loads the kernels, and refuses a set that WAVEGEN_CPU_ISA asks for in vain
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,7 +107,6 @@ class PackedWaveNet:
 
             self.packed = wavenet_cuda.pack_wavenet(weights, precision).to(self.device)
         elif self.device.type == "cpu":
-            instruction_set()  # refuses one that WAVEGEN_CPU_ISA asks for in vain
             kind, number = _KINDS[weights.output], PRECISIONS.index(precision)
             tensors = [getattr(weights, name) for name in _PACKED]
             self.packed = _called(torch.ops.wavegen.wavenet_pack, *tensors, list(weights.dilations), kind, number)
@@ -127,6 +126,7 @@ class PackedWaveNet:
         """Which frames a call for ``samples`` samples from ``time`` on needs: from the first up to but not the last."""
         return time // self.hop - 1, (time + samples - 1) // self.hop + 2
 
+    @torch.no_grad()
     def generate(
         self,
         state: Tensor,

@@ -11,6 +11,7 @@ torch has CUDA and a CUDA toolkit is found (CUDA_HOME). Environment:
 
 import os
 import platform
+import shlex
 import shutil
 import subprocess
 import sys
@@ -38,7 +39,7 @@ SANITIZE = ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "
 def compiler() -> str:
     """The C++ compiler, or the end of the build with one line that says what to install."""
     name = os.environ.get("CXX") or next((c for c in ("g++", "clang++", "c++") if shutil.which(c)), None)
-    if name is None or shutil.which(name.split()[0]) is None:
+    if not name or not name.strip() or shutil.which(shlex.split(name)[0]) is None:
         sys.exit(
             f"wavegen: no C++ compiler found{f' (CXX is {name})' if name else ''}; its kernels need one with C++17, "
             "such as g++ 10 or clang 11 (Debian and Ubuntu: apt-get install g++; macOS: xcode-select --install)"
@@ -56,7 +57,7 @@ def cuda_home() -> Path | None:
         sys.exit(f"wavegen: WAVEGEN_CUDA must be 0 or 1, not {wish}")
     if wish == "0":
         return None
-    if torch.version.cuda and CUDA_HOME:
+    if torch.version.cuda and CUDA_HOME and (Path(CUDA_HOME) / "bin" / "nvcc").exists():
         return Path(CUDA_HOME)
     if wish == "1":
         missing = "a CUDA toolkit (set CUDA_HOME)" if torch.version.cuda else "a torch that was built with CUDA"
@@ -83,7 +84,7 @@ class Build(build_ext):
     def build_extension(self, ext: Extension) -> None:
         from torch.utils.cpp_extension import include_paths, library_paths
 
-        cxx, home = compiler().split(), cuda_home()
+        cxx, home = shlex.split(compiler()), cuda_home()
         includes = [*include_paths(), sysconfig.get_path("include"), str(CSRC)]
         flags = [*CXX_FLAGS, *DEFINES, *(f"-I{path}" for path in includes)]
         link = []
@@ -96,25 +97,31 @@ class Build(build_ext):
             link += [f"-L{home / 'lib64'}", "-lcudart", "-Wl,--no-as-needed", "-ltorch_cuda"]
         # In one place, whatever temporary folder an installer gives, so that only what has changed is compiled again.
         place = ROOT / "build" / ("sanitized" if os.environ.get("WAVEGEN_SANITIZE") == "1" else "objects")
-        commands, objects = [], []
+        commands: dict[Path, list[str]] = {}
+        objects = []
         for source in sources(home is not None):
             target = place / source.relative_to(CSRC).with_suffix(".o")
             target.parent.mkdir(parents=True, exist_ok=True)
             objects.append(str(target))
-            # Fresh enough unless the source or any header is younger.
+            stamp = target.with_suffix(".command")
+            # Fresh unless the source or any header is younger, or it was compiled otherwise.
             inputs = [source, Path(__file__), *CSRC.rglob("*.h"), *CSRC.rglob("*.cuh")]
-            if not self.force and target.exists() and all(p.stat().st_mtime < target.stat().st_mtime for p in inputs):
-                continue
             if source.suffix == ".cu":
                 nvcc = [str(home / "bin" / "nvcc"), "-O3", "-std=c++17", "-Xcompiler=-fPIC,-fvisibility=hidden"]
-                commands.append([*nvcc, *cuda_architectures(), f"-I{CSRC}", "-c", str(source), "-o", str(target)])
+                command = [*nvcc, *cuda_architectures(), f"-I{CSRC}", "-c", str(source), "-o", str(target)]
             else:
                 isa = source.stem.removeprefix("isa_") if source.stem.startswith("isa_") else "portable"
-                commands.append([*cxx, *flags, *INSTRUCTION_SETS[isa], "-c", str(source), "-o", str(target)])
-        jobs = int(os.environ.get("MAX_JOBS", os.cpu_count() or 1))
-        with ThreadPoolExecutor(jobs) as pool:
-            for _ in pool.map(run, commands):
-                pass
+                command = [*cxx, *flags, *INSTRUCTION_SETS[isa], "-c", str(source), "-o", str(target)]
+            fresh = target.exists() and all(p.stat().st_mtime < target.stat().st_mtime for p in inputs)
+            if self.force or not fresh or not stamp.exists() or stamp.read_text() != shlex.join(command):
+                stamp.unlink(missing_ok=True)
+                commands[stamp] = command
+        jobs = os.environ.get("MAX_JOBS") or str(os.cpu_count() or 1)
+        if not jobs.isdecimal() or int(jobs) < 1:
+            sys.exit(f"wavegen: MAX_JOBS must be a positive whole number, not {jobs}")
+        with ThreadPoolExecutor(int(jobs)) as pool:
+            for stamp, _ in zip(commands, pool.map(run, commands.values()), strict=True):
+                stamp.write_text(shlex.join(commands[stamp]))
         library = Path(self.get_ext_fullpath(ext.name))
         library.parent.mkdir(parents=True, exist_ok=True)
         shared = ["-bundle", "-undefined", "dynamic_lookup"] if sys.platform == "darwin" else ["-shared"]

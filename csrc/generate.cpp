@@ -265,7 +265,7 @@ std::tuple<Tensor, Tensor> wavenet_generate(const Tensor weights, Tensor state, 
         for (int64_t i = 0; i < given.numel() && s.output == Output::kSoftmax; ++i)
             WAVEGEN_CHECK(f[i] >= 0 && f[i] < s.outputs && f[i] == std::floor(f[i]), "forced must hold classes from 0 to ", s.outputs - 1, ", not ", f[i]);
     }
-    WAVEGEN_CHECK(temperature >= 0 && std::isfinite(temperature), "temperature must be 0 or more, not ", temperature);
+    WAVEGEN_CHECK(temperature >= 0 && std::isfinite(float(temperature)), "temperature must be 0 or more, not ", temperature);
     WAVEGEN_CHECK(top_k >= 0, "top_k must be 0 or more, not ", top_k);
     WAVEGEN_CHECK(top_p > 0 && top_p <= 1, "top_p must be over 0 and up to 1, not ", top_p);
 

@@ -13,6 +13,7 @@
 #include <tuple>
 #include <vector>
 
+#include "check.h"
 #include "cpu/dispatch.h"
 
 namespace {
@@ -25,12 +26,12 @@ using wavegen::LayerShape;
 
 // The tensor as the kernels read it: of x's dtype, with these sizes, contiguous.
 Tensor checked(const Tensor& tensor, const char* name, const Tensor& x, std::vector<int64_t> sizes) {
-    STD_TORCH_CHECK(tensor.is_cpu(), name, " must be on the CPU");
-    STD_TORCH_CHECK(tensor.scalar_type() == x.scalar_type(), name, " must have the dtype of x");
-    STD_TORCH_CHECK(tensor.dim() == int64_t(sizes.size()), name, " must have ", sizes.size(), " dimensions, not ",
+    WAVEGEN_CHECK(tensor.is_cpu(), name, " must be on the CPU");
+    WAVEGEN_CHECK(tensor.scalar_type() == x.scalar_type(), name, " must have the dtype of x");
+    WAVEGEN_CHECK(tensor.dim() == int64_t(sizes.size()), name, " must have ", sizes.size(), " dimensions, not ",
                     tensor.dim());
     for (int64_t i = 0; i < tensor.dim(); ++i)
-        STD_TORCH_CHECK(tensor.size(i) == sizes[i], name, " must have size ", sizes[i], " in dimension ", i, ", not ",
+        WAVEGEN_CHECK(tensor.size(i) == sizes[i], name, " must have size ", sizes[i], " in dimension ", i, ", not ",
                         tensor.size(i));
     return torch::stable::contiguous(tensor);
 }
@@ -42,19 +43,19 @@ Optional checked(const Optional& tensor, const char* name, const Tensor& x, std:
 
 LayerShape shape_of(const Tensor& x, const Optional& conditioning, const Tensor& dilated_weight,
                     const Optional& conditioning_weight, const Tensor& output_weight, int64_t dilation, bool causal) {
-    STD_TORCH_CHECK(x.dim() == 3 && x.numel() > 0, "x must be (batch, residual, length) and not empty");
-    STD_TORCH_CHECK(dilated_weight.dim() == 3 && dilated_weight.size(0) > 0 && dilated_weight.size(0) % 2 == 0,
+    WAVEGEN_CHECK(x.dim() == 3 && x.numel() > 0, "x must be (batch, residual, length) and not empty");
+    WAVEGEN_CHECK(dilated_weight.dim() == 3 && dilated_weight.size(0) > 0 && dilated_weight.size(0) % 2 == 0,
                     "dilated_weight must be (2 * gate, residual, width)");
-    STD_TORCH_CHECK(output_weight.dim() == 2 && output_weight.size(0) >= x.size(1),
+    WAVEGEN_CHECK(output_weight.dim() == 2 && output_weight.size(0) >= x.size(1),
                     "output_weight must be (residual + skip, gate)");
-    STD_TORCH_CHECK(conditioning.has_value() == conditioning_weight.has_value(),
+    WAVEGEN_CHECK(conditioning.has_value() == conditioning_weight.has_value(),
                     "conditioning and conditioning_weight go together");
-    STD_TORCH_CHECK(!conditioning.has_value() || (conditioning->dim() == 3 && conditioning->size(1) > 0),
+    WAVEGEN_CHECK(!conditioning.has_value() || (conditioning->dim() == 3 && conditioning->size(1) > 0),
                     "conditioning must be (batch, channels, length)");
     int64_t width = dilated_weight.size(2);
-    STD_TORCH_CHECK(width >= 1 && width <= 3, "dilated_weight must have a width of 1, 2 or 3, not ", width);
-    STD_TORCH_CHECK(causal || width % 2 == 1, "dilated_weight must have an odd width where the layer is not causal");
-    STD_TORCH_CHECK(dilation >= 1 && dilation <= (int64_t(1) << 40), "dilation must be from 1 to 2^40");
+    WAVEGEN_CHECK(width >= 1 && width <= 3, "dilated_weight must have a width of 1, 2 or 3, not ", width);
+    WAVEGEN_CHECK(causal || width % 2 == 1, "dilated_weight must have an odd width where the layer is not causal");
+    WAVEGEN_CHECK(dilation >= 1 && dilation <= (int64_t(1) << 40), "dilation must be from 1 to 2^40");
     return {x.size(0),
             x.size(2),
             x.size(1),
@@ -120,7 +121,7 @@ void by_type(const Tensor& x, const Work& work) {
         case ScalarType::Double:
             return work(wavegen::kernels().layer_fp64, double());
         default:
-            STD_TORCH_CHECK(false, "x must be float32, bfloat16 or float64");
+            WAVEGEN_CHECK(false, "x must be float32, bfloat16 or float64");
     }
 }
 

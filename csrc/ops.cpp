@@ -36,6 +36,7 @@ PyObject* instruction_set(PyObject*, PyObject*) {
 }
 
 const wavegen::Kernels* table(const char* name) {
+    if (name == nullptr) return nullptr;  // not UTF-8: Python has set the error
     const wavegen::Kernels* found = wavegen::kernels_named(name);
     if (found == nullptr) PyErr_Format(PyExc_ValueError, "this processor does not offer %s", name);
     return found;

@@ -232,3 +232,13 @@ def test_evaluate_refuses(arguments: list[str], message: str, data: Path, capfd:
     shown = capfd.readouterr().err
     assert message in shown
     assert shown.count("\n") == 1
+
+
+def test_evaluate_a_sampling_vocoder_beside_one_without_likelihood(
+    data: Path, wavenet: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Only one of the two has bits per sample."""
+    flags = ["--no-perceptual", "--limit", "1", "--seconds", "0.5", "--baseline", "griffin-lim"]
+    assert main(["evaluate", "vocoder", "--data", str(data), "--vocoder", wavenet, *flags]) == 0
+    row = next(line for line in capfd.readouterr().out.splitlines() if line.startswith("NLL, bits/sample"))
+    assert row.count("–") == 2

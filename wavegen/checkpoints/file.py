@@ -109,6 +109,8 @@ def load(name_or_path: str | Path, device: str = "cpu", *, role: str | None = No
         model: nn.Module = model_class(config, FeatureSpec.from_dict(header.spec))
         tensors = {n: t.float() if t.is_floating_point() else t for n, t in load_file(str(path)).items()}
         for name, mine in model.state_dict().items():
+            if name in tensors and tensors[name].is_floating_point() and not torch.isfinite(tensors[name]).all():
+                raise ValueError(f"{name} holds NaN or infinite values")
             if name in tensors and tensors[name].dtype != mine.dtype:
                 raise TypeError(f"{name} is {tensors[name].dtype}, not {mine.dtype}")
         model.load_state_dict(tensors)

@@ -31,7 +31,6 @@ from wavegen.evaluation.results import (
     VocoderEvaluation,
     format_table,
 )
-from wavegen.vocoders.wavenet import WaveNet
 
 __all__ = [
     "SpeechEvaluation",
@@ -237,13 +236,13 @@ def _score(
         scores["estoi"] = _or_nan(metrics.estoi, reference, candidate, rate)
     sums = metrics.pitch_sums(track, metrics.pitch_track(candidate, rate))
     scores |= {key: float(value) for key, value in metrics.pitch_scores(sums).items()}
-    if isinstance(vocoder, WaveNet):
+    if hasattr(vocoder, "bits_per_sample"):
         scores["bits_per_sample"] = _bits(vocoder, reference)
     scores["real_time_factor"] = elapsed / seconds
     return _Scored(FileScores(label, seconds, scores), sums, elapsed)
 
 
-def _bits(vocoder: WaveNet, reference: NDArray[np.float32]) -> float:
+def _bits(vocoder: Any, reference: NDArray[np.float32]) -> float:
     """What a sample of the recording costs on average, given those before it and the mel."""
     device = _device(vocoder)
     hop = vocoder.spec.hop

@@ -137,9 +137,9 @@ def format_table(evaluation: VocoderEvaluation | SpeechEvaluation, *, markdown: 
     if evaluation.baseline is not None:
         columns += [(evaluation.baseline.name, evaluation.baseline.pooled), ("difference", evaluation.difference)]
     rows = [
-        [_title(quantity), *(_cell(scores[key], quantity) for _, scores in columns)]
+        [_title(quantity), *(_cell(scores[key], quantity) if key in scores else "–" for _, scores in columns)]
         for key, quantity in VOCODER_QUANTITIES.items()
-        if key in evaluation.candidate.pooled
+        if any(key in scores for _, scores in columns)
     ]
     table = _table(["measure", *(f"{name} [95 %]" for name, _ in columns)], rows, markdown)
     notes = [

@@ -8,12 +8,13 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 from torch.nn import functional as F
 
 from wavegen.errors import InputError
-from wavegen.ops import extension
+from wavegen.ops import instruction_set
 
-extension()
+instruction_set()  # loads the kernels, and refuses a set that WAVEGEN_CPU_ISA asks for in vain
 
 DTYPES = (torch.float32, torch.bfloat16, torch.float64)
 # The types of device that this build has a kernel for; shapes alone ("meta") need none.
@@ -73,6 +74,11 @@ def gated_layer(
         dtype = torch.get_autocast_dtype(x.device.type)
         layer = _Arguments._make(t.to(dtype) if isinstance(t, Tensor) else t for t in layer)
     _check(layer)
+    if forward_ad._current_level >= 0 and any(
+        isinstance(t, Tensor) and forward_ad.unpack_dual(t).tangent is not None  # type: ignore[no-untyped-call]
+        for t in layer
+    ):
+        raise InputError("gated_layer has no forward-mode derivative; use gated_layer_reference for that")
     if x.device.type not in COMPILED:
         return gated_layer_reference(*layer)
     residual, skip = torch.ops.wavegen.gated_layer(*layer)

@@ -61,8 +61,8 @@ def require_segments(batch: int, frames: int, gain_db: tuple[float, ...]) -> Non
     require_batch(batch)
     if frames < 1:
         raise InputError(f"task.frames must be positive, not {frames}")
-    if len(gain_db) != 2:
-        raise InputError(f"task.gain_db must be two values, not {gain_db}")
+    if len(gain_db) != 2 or not all(-120 <= g <= 120 for g in gain_db):
+        raise InputError(f"task.gain_db must be two values from -120 to 120, not {gain_db}")
 
 
 class PredictedMels:

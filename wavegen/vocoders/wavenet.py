@@ -41,7 +41,8 @@ class Sampling:
     """How samples are drawn, and the ``precision`` of the kernels: "fp32", "bf16" or "int8".
 
     ``temperature`` 0 takes the likeliest value, 1 the model's own distribution; ``top_k`` (0: off) and ``top_p`` (1:
-    off) keep the likeliest classes of a softmax. The same ``seed`` gives the same samples on the same machine.
+    off) keep the likeliest classes of a softmax. The same ``seed`` gives the same samples with the same instruction
+    set; all streams of a batch draw the same random numbers.
     """
 
     temperature: float = 1.0
@@ -389,8 +390,9 @@ class Run:
         ``conditioning`` begins one frame before the first sample's. ``forced`` is fed back in place of what is drawn.
         """
         s = self.sampling
-        shape = (self.streams, count, self.packed.uniforms)
-        uniforms = torch.rand(shape, generator=self.generator).clamp(2**-24, 1 - 2**-24).to(self.packed.device)
+        # The same for all streams, so that equal channels stay equal, and a stream is what it would be alone.
+        uniforms = torch.rand(1, count, self.packed.uniforms, generator=self.generator).clamp(2**-24, 1 - 2**-24)
+        uniforms = uniforms.expand(self.streams, -1, -1).to(self.packed.device)
         first, done = self.packed.frames(self.time, 1)[0], 0
         values, parameters = [], []
         while done < count:

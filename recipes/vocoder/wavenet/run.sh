@@ -14,5 +14,9 @@ if [ ! -e "$here/$size.yaml" ]; then
 fi
 source "$here/../../stage.sh"
 
-stage "wavenet-$size" "$here/$size.yaml"
+predicted=()
+if [ -e "$runs/speech/done" ]; then # some segments have the mels that the speech model predicts for them
+    predicted=(--set "task.predicted_mels=$runs/speech/predicted")
+fi
+stage "wavenet-$size" "$here/$size.yaml" "${predicted[@]}"
 echo "trained: $runs/wavenet-$size/model.safetensors"

@@ -43,8 +43,10 @@ class WaveNetTaskConfig:
         require_segments(self.batch, self.frames, self.gain_db)
         if not 0 <= self.warm < self.frames:
             raise InputError(f"task.warm must be from 0 to {self.frames - 1}, less than task.frames, not {self.warm}")
-        if not self.noise >= 0:
-            raise InputError(f"task.noise must not be negative: {self.noise}")
+        if not 0 <= self.noise <= 1:
+            raise InputError(f"task.noise must be from 0 to 1, not {self.noise}")
+        if not 0 <= self.predicted_share <= 1:
+            raise InputError(f"task.predicted_share must be from 0 to 1, not {self.predicted_share}")
 
 
 class WaveNetTask(Task):

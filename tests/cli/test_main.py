@@ -39,7 +39,7 @@ def commands() -> dict[str, typer.main.TyperCommand]:  # type: ignore[name-defin
 def test_the_commands() -> None:
     assert set(commands()) == {
         "", "speak", "render", "resynth", "train", "evaluate", "evaluate vocoder", "evaluate speech",
-        "models", "models list", "models show", "info",
+        "models", "models list", "models show", "info", "bench",
     }  # fmt: skip
 
 

@@ -1,6 +1,21 @@
 """WaveNet's autoregressive generation: the whole network for many samples of many streams in one call.
 
-Kernels: csrc/cpu/generate_kernel.h, csrc/cuda/generate.cu. Reference: :class:`ReferenceWaveNet`.
+Kernels: csrc/cpu/generate_kernel.h, csrc/cuda/generate.cu. Reference: :class:`ReferenceWaveNet`. The two compared::
+
+    weights, frames = model.weights(), model.conditioning(mel)  # a WaveNet's; (streams, F, layers, 2 × gate)
+    packed = PackedWaveNet(weights, "fp32")
+    u = torch.rand(streams, samples, packed.uniforms)
+    low, high = packed.frames(0, samples)  # -1 … : the edges' frames are repeated
+    near = frames[:, torch.arange(low, high).clamp(0, frames.shape[1] - 1)]
+    values, _ = packed.generate(packed.state(streams), near, u)
+
+    reference = ReferenceWaveNet(weights, streams, torch.float64)
+    upsampled = reference.condition(torch.cat([frames[:, :1], frames, frames[:, -1:]], dim=1))
+    v = model.distribution.value(torch.zeros(streams))  # silence comes before the first sample
+    for t in range(samples):
+        outputs = reference.step(v, upsampled[t], t)
+        v = model.distribution.sample(outputs[..., None], u[:, t : t + 1].double())[:, 0]
+        assert torch.equal(v.float(), values[:, t])  # µ-law; densities agree to rounding
 """
 
 from collections.abc import Callable
@@ -244,7 +259,10 @@ class ReferenceWaveNet:
         return upsampled.permute(1, 4, 2, 0, 3).flatten(0, 1)
 
     def step(self, values: Tensor, conditioning: Tensor, time: int) -> Tensor:
-        """The head's outputs (streams, O) from the values before (streams) and conditioning (layers, streams, 2G)."""
+        """The head's outputs (streams, O) at a time (0, 1, …) from the values before it and its conditioning.
+
+        ``values`` (streams) are those drawn at time - 1, silence at first; ``conditioning`` is (layers, streams, 2G).
+        """
         if self.classes:
             x = self.input[values.long()]
         else:

@@ -81,7 +81,7 @@ def test_json_on_standard_output(capfd: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--streams", "0"], "streams must be at least 1"),
+        (["--streams", "0"], "streams must be from 1 to 65536"),
         (["--streams", "x"], "--streams"),
         (["--threads", "0"], "threads must be from 1"),
         (["--precision", "fp16"], "not 'fp16'"),

@@ -178,8 +178,8 @@ CPU = torch.device("cpu")
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"streams": ()}, "streams must be at least 1, not 0"),
-        ({"streams": (1, -1)}, "streams must be at least 1, not -1"),
+        ({"streams": ()}, "streams must be from 1 to 65536, not none"),
+        ({"streams": (1, -1)}, "streams must be from 1 to 65536, not 1, -1"),
         ({"threads": 0}, "threads must be from 1 to"),
         ({"threads": 10000}, "the cores of this machine, not 10000"),
         ({"precisions": ("fp64",)}, "precision must be one of fp32, bf16, int8, not 'fp64'"),

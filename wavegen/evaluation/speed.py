@@ -171,8 +171,8 @@ def _check(
     seconds: float,
     nv_wavenet: Path | None,
 ) -> None:
-    if not streams or min(streams) < 1:
-        raise InputError(f"streams must be at least 1, not {min(streams, default=0)}")
+    if not streams or not 1 <= min(streams) <= max(streams) <= 65536:
+        raise InputError(f"streams must be from 1 to 65536, not {', '.join(map(str, streams)) or 'none'}")
     if threads is not None and not 1 <= threads <= machine.cores():
         raise InputError(f"threads must be from 1 to {machine.cores()}, the cores of this machine, not {threads}")
     for name in precisions:

@@ -247,8 +247,7 @@ class WaveNet(Vocoder):
                 run = Run(packed, self.sampling, span.shape[0])
             encoded = self.encode(span)
             place = torch.arange(start - 1, start + count + 1, device=span.device).clamp(0, span.shape[-1] - 1)
-            conditioning = torch.einsum("bcf,lgc->bflg", encoded[..., place], self.conditioning_weight)
-            yield run, conditioning.float().contiguous(), count * self.spec.hop
+            yield run, self._projected(encoded[..., place]), count * self.spec.hop
 
     def teacher_forced(self, samples: Tensor, mel: Tensor, margin: int = 0, noise: Tensor | None = None) -> Tensor:
         """The output distribution's parameters (batch, O, time) at each sample, given the samples before it.
@@ -339,7 +338,10 @@ class WaveNet(Vocoder):
         Interpolation and projection commute, so that interpolating this gives what the layers add at each sample.
         """
         self.check(mel)
-        return torch.einsum("bcf,lgc->bflg", self.encode(mel), self.conditioning_weight).float().contiguous()
+        return self._projected(self.encode(mel))
+
+    def _projected(self, encoded: Tensor) -> Tensor:
+        return torch.einsum("bcf,lgc->bflg", encoded, self.conditioning_weight).float().contiguous()
 
     @torch.no_grad()
     def weights(self) -> WaveNetWeights:

@@ -19,14 +19,6 @@ namespace {
 using torch::headeronly::ScalarType;
 using torch::stable::Tensor;
 
-void require(const Tensor& t, const char* name, std::vector<int64_t> sizes) {
-    WAVEGEN_CHECK(t.is_cpu(), name, " must be on the CPU");
-    WAVEGEN_CHECK(t.scalar_type() == ScalarType::Float, name, " must be float32");
-    WAVEGEN_CHECK(t.dim() == int64_t(sizes.size()), name, " must have ", sizes.size(), " dimensions, not ", t.dim());
-    for (size_t i = 0; i < sizes.size(); ++i)
-        WAVEGEN_CHECK(t.size(i) == sizes[i], name, " must have size ", sizes[i], " in dimension ", i, ", not ", t.size(i));
-}
-
 bool all_finite(const float* x, int64_t count) {
     bool fine = true;
     for (int64_t i = 0; i < count; ++i) fine &= std::isfinite(x[i]);
@@ -34,8 +26,8 @@ bool all_finite(const float* x, int64_t count) {
 }
 
 // A contiguous float32 tensor of these sizes on the CPU, without NaN and infinite values.
-Tensor checked(const Tensor& t, const char* name, std::vector<int64_t> sizes) {
-    require(t, name, std::move(sizes));
+Tensor checked(const Tensor& t, const char* name, const std::vector<int64_t>& sizes) {
+    require(t, name, ScalarType::Float, " must be float32", sizes);
     Tensor c = torch::stable::contiguous(t);
     WAVEGEN_CHECK(all_finite(c.const_data_ptr<float>(), c.numel()), name, " holds NaN or infinite values");
     return c;

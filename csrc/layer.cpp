@@ -26,13 +26,7 @@ using wavegen::LayerShape;
 
 // The tensor as the kernels read it: of x's dtype, with these sizes, contiguous.
 Tensor checked(const Tensor& tensor, const char* name, const Tensor& x, std::vector<int64_t> sizes) {
-    WAVEGEN_CHECK(tensor.is_cpu(), name, " must be on the CPU");
-    WAVEGEN_CHECK(tensor.scalar_type() == x.scalar_type(), name, " must have the dtype of x");
-    WAVEGEN_CHECK(tensor.dim() == int64_t(sizes.size()), name, " must have ", sizes.size(), " dimensions, not ",
-                    tensor.dim());
-    for (int64_t i = 0; i < tensor.dim(); ++i)
-        WAVEGEN_CHECK(tensor.size(i) == sizes[i], name, " must have size ", sizes[i], " in dimension ", i, ", not ",
-                        tensor.size(i));
+    wavegen::require(tensor, name, x.scalar_type(), " must have the dtype of x", sizes);
     return torch::stable::contiguous(tensor);
 }
 
@@ -45,13 +39,13 @@ LayerShape shape_of(const Tensor& x, const Optional& conditioning, const Tensor&
                     const Optional& conditioning_weight, const Tensor& output_weight, int64_t dilation, bool causal) {
     WAVEGEN_CHECK(x.dim() == 3 && x.numel() > 0, "x must be (batch, residual, length) and not empty");
     WAVEGEN_CHECK(dilated_weight.dim() == 3 && dilated_weight.size(0) > 0 && dilated_weight.size(0) % 2 == 0,
-                    "dilated_weight must be (2 * gate, residual, width)");
+                  "dilated_weight must be (2 * gate, residual, width)");
     WAVEGEN_CHECK(output_weight.dim() == 2 && output_weight.size(0) >= x.size(1),
-                    "output_weight must be (residual + skip, gate)");
+                  "output_weight must be (residual + skip, gate)");
     WAVEGEN_CHECK(conditioning.has_value() == conditioning_weight.has_value(),
-                    "conditioning and conditioning_weight go together");
+                  "conditioning and conditioning_weight go together");
     WAVEGEN_CHECK(!conditioning.has_value() || (conditioning->dim() == 3 && conditioning->size(1) > 0),
-                    "conditioning must be (batch, channels, length)");
+                  "conditioning must be (batch, channels, length)");
     int64_t width = dilated_weight.size(2);
     WAVEGEN_CHECK(width >= 1 && width <= 3, "dilated_weight must have a width of 1, 2 or 3, not ", width);
     WAVEGEN_CHECK(causal || width % 2 == 1, "dilated_weight must have an odd width where the layer is not causal");

@@ -77,8 +77,7 @@ template <typename F, int blocks, int rows>
 inline void tile(const typename F::Weight* w, int64_t stride, int64_t start, int64_t columns, int64_t ahead,
                  const Row* x, float* const* out, int64_t at, const float* scales, const int32_t* offsets) {
     constexpr int kStep = 16 * F::kTogether;
-    constexpr int kLines = kStep * int(sizeof(typename F::Weight)) / 64;
-    static_assert(kLines == 1);
+    static_assert(kStep * sizeof(typename F::Weight) == 64, "a step of a block is one cache line");
     int64_t first = start / F::kTogether, steps = columns / F::kTogether;
     if constexpr (kIsInt8<F>) {
         Int8Sum acc[blocks][rows];

@@ -195,20 +195,13 @@ class WaveNet(Vocoder):
         """``progress`` is called with the samples done and their total after every call of the kernel."""
         self.check(mel)
         total = mel.shape[-1] * self.spec.hop
-        pieces: list[Tensor] = []
-
-        def report(done: int) -> None:
-            if progress is not None:
-                progress(done, total)
-
-        for piece in self._generate([mel], report):
-            pieces.append(piece)
-        return torch.cat(pieces, dim=1)
+        report = None if progress is None else lambda done: progress(done, total)
+        return torch.cat(list(self._generate([mel], report)), dim=1)
 
     @torch.inference_mode()
     def stream(self, chunks: Iterable[Tensor], block: int = BLOCK) -> Iterator[Tensor]:
         """As :meth:`Vocoder.stream`, and equal to the whole to the bit. ``block`` is of no effect: it is BLOCK."""
-        yield from self._generate(chunks, lambda done: None)
+        yield from self._generate(chunks)
 
     @torch.inference_mode()
     def bits_per_sample(self, waveform: Tensor, mel: Tensor) -> Tensor:
@@ -231,7 +224,7 @@ class WaveNet(Vocoder):
             pieces.append(self.distribution.nll(parameters.transpose(1, 2), here))
         return torch.cat(pieces, dim=1) / math.log(2) + self.distribution.bits_offset
 
-    def _generate(self, chunks: Iterable[Tensor], report: Callable[[int], None]) -> Iterator[Tensor]:
+    def _generate(self, chunks: Iterable[Tensor], report: Callable[[int], None] | None = None) -> Iterator[Tensor]:
         """Waveforms of BLOCK frames each, whatever the chunks: their bounds are part of what is computed."""
         for run, conditioning, count in self._runs(chunks):
             values, _ = run.samples(conditioning, count, report)

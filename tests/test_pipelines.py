@@ -149,14 +149,14 @@ def test_speak_with_griffin_lim(speech: str) -> None:
 
 def test_a_loud_sentence_is_scaled_to_the_limit() -> None:
     wave = torch.tensor([[0.5, -2.0, 1.0]])
-    np.testing.assert_allclose(pipelines._unclipped(pipelines._samples(wave)), [[0.2475, -0.99, 0.495]], rtol=1e-6)
+    np.testing.assert_allclose(pipelines.unclipped(pipelines.vocoded(wave)), [[0.2475, -0.99, 0.495]], rtol=1e-6)
     quiet = np.array([[0.5, -0.99]], np.float32)
-    assert pipelines._unclipped(quiet) is quiet
+    assert pipelines.unclipped(quiet) is quiet
 
 
 def test_a_diverged_vocoder_is_refused() -> None:
     with pytest.raises(CheckpointError, match="NaN or infinite"):
-        pipelines._samples(torch.tensor([[0.0, torch.inf]]))
+        pipelines.vocoded(torch.tensor([[0.0, torch.inf]]))
 
 
 @pytest.mark.parametrize(
@@ -660,7 +660,7 @@ def test_the_options_are_those_of_sampling(wavenet: str) -> None:
     assert pipelines.load_vocoder(wavenet).sampling == Sampling()
     expected = pipelines.load_vocoder(wavenet).with_sampling(Sampling(**given))(torch.from_numpy(mel())[None])
     rendered = wavegen.render(mel(), vocoder=wavenet, **given).samples
-    np.testing.assert_array_equal(rendered, pipelines._unclipped(expected.numpy()))
+    np.testing.assert_array_equal(rendered, pipelines.unclipped(expected.numpy()))
 
 
 @pytest.mark.parametrize(

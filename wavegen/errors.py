@@ -10,10 +10,13 @@ class InputError(WavegenError, ValueError):
 
 
 class MissingDependencyError(WavegenError, ImportError):
-    """An optional package is not installed; the message names the command that installs it."""
+    """An optional package is not installed; the message names the command that installs it: pip with our ``extra``, or
+    another ``command``.
+    """
 
-    def __init__(self, package: str, extra: str, purpose: str) -> None:
-        super().__init__(f"{purpose} needs {package}; install it with: pip install 'wavegen[{extra}]'")
+    def __init__(self, package: str, extra: str | None, purpose: str, *, command: str | None = None) -> None:
+        how = command or f"pip install 'wavegen[{extra}]'"
+        super().__init__(f"{purpose} needs {package}; install it with: {how}")
 
 
 class KernelsError(WavegenError, ImportError):

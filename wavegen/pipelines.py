@@ -138,19 +138,19 @@ def speak_stream(
 
     Raises InputError for a text without anything to say or an argument out of range, CheckpointError for a bad model.
     """
-    speed = _in_range("speed", speed, SPEED)
-    pitch = _in_range("pitch", pitch, PITCH)
-    energy = _in_range("energy", energy, ENERGY)
-    variation = _in_range("variation", variation, VARIATION)
-    seed = _whole("seed", seed, SEED)
-    sentence_silence = _in_range("sentence_silence", sentence_silence, SENTENCE_SILENCE)
+    speed = in_range("speed", speed, SPEED)
+    pitch = in_range("pitch", pitch, PITCH)
+    energy = in_range("energy", energy, ENERGY)
+    variation = in_range("variation", variation, VARIATION)
+    seed = whole("seed", seed, SEED)
+    sentence_silence = in_range("sentence_silence", sentence_silence, SENTENCE_SILENCE)
     if sample_rate is not None:
-        _in_range("sample_rate", sample_rate, SAMPLE_RATE)
+        in_range("sample_rate", sample_rate, SAMPLE_RATE)
         sample_rate = io.checked_rate(sample_rate)
     if not isinstance(text, str):
         raise InputError(f"text: must be a string, not {type(text).__name__}")
     script = analyse(text)
-    speech = cast(SpeechModel, _model(model, "speech", device))
+    speech = cast(SpeechModel, ready_model(model, "speech", device))
     voice = load_vocoder(vocoder, device, speech.spec, **sampling)
     if voice.sampling is not None:
         voice = voice.with_sampling(dataclasses.replace(voice.sampling, seed=seed))
@@ -172,8 +172,8 @@ def speak_stream(
                 variation=variation,
                 generator=generator,
             )
-            wave = _samples(voice(mel))[0]
-        return _unclipped(resample(wave, round(speech.spec.sample_rate * played), rate))
+            wave = vocoded(voice(mel))[0]
+        return unclipped(resample(wave, round(speech.spec.sample_rate * played), rate))
 
     def chunks() -> Iterator[NDArray[np.float32]]:
         before: Utterance | Pause | None = None
@@ -226,7 +226,7 @@ def render(
     else:
         source.require(voice.spec, f"{name}: does not fit vocoder {vocoder}")
     with torch.inference_mode():
-        return Audio(_unclipped(_samples(voice(x.to(device)))), voice.spec.sample_rate)
+        return Audio(unclipped(vocoded(voice(x.to(device)))), voice.spec.sample_rate)
 
 
 def read_mel(path: Path) -> tuple[NDArray[np.floating[Any]], FeatureSpec | None]:
@@ -373,7 +373,7 @@ def _resynthesize(
     def resampled() -> Iterator[NDArray[np.float32]]:
         mels = (mel.to(device) for mel in _mels(counted(), spec))
         for wave in voice.stream(mels, block=_of_each(FRAMES, channels)):
-            yield up.process(_samples(wave))
+            yield up.process(vocoded(wave))
         yield up.flush()
 
     given = 0
@@ -409,7 +409,7 @@ def _mels(blocks: Iterable[NDArray[np.float32]], spec: FeatureSpec) -> Iterator[
     yield extractor.finish()
 
 
-def _in_range(name: str, value: Any, limits: tuple[float, float]) -> float:
+def in_range(name: str, value: Any, limits: tuple[float, float]) -> float:
     low, high = limits
     is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
     if not is_number or not low <= value <= high:
@@ -417,8 +417,8 @@ def _in_range(name: str, value: Any, limits: tuple[float, float]) -> float:
     return float(value)
 
 
-def _whole(name: str, value: Any, limits: tuple[float, float]) -> int:
-    _in_range(name, value, limits)
+def whole(name: str, value: Any, limits: tuple[float, float]) -> int:
+    in_range(name, value, limits)
     if not isinstance(value, numbers.Integral):
         raise InputError(f"{name}: must be a whole number, not {value!r}")
     return int(value)
@@ -432,7 +432,7 @@ def _silence(seconds: float, rate: int) -> NDArray[np.float32]:
     return np.zeros(round(seconds * rate), np.float32)
 
 
-def _samples(wave: Tensor) -> NDArray[np.float32]:
+def vocoded(wave: Tensor) -> NDArray[np.float32]:
     """A vocoder's output (channels, n) as float32 samples."""
     samples: NDArray[np.float32] = wave.float().cpu().numpy()
     if not np.isfinite(samples).all():
@@ -442,7 +442,7 @@ def _samples(wave: Tensor) -> NDArray[np.float32]:
     return samples
 
 
-def _unclipped(samples: NDArray[np.float32]) -> NDArray[np.float32]:
+def unclipped(samples: NDArray[np.float32]) -> NDArray[np.float32]:
     peak = float(np.abs(samples).max(initial=0.0))
     return samples * np.float32(PEAK / peak) if peak > np.float32(PEAK) else samples
 
@@ -520,12 +520,12 @@ def load_vocoder(
     InputError names what is out of range, or given for a vocoder that does not sample.
     """
     if refine is not None:
-        refine = _whole("refine", refine, REFINE)
+        refine = whole("refine", refine, REFINE)
     options = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "precision": precision, "seed": seed}
     given = {option: value for option, value in options.items() if value is not None}
     if name == GRIFFIN_LIM:
         return _sampling(GriffinLim(spec or FeatureSpec()).to(usable_device(device)), name, given)
-    voice = _sampling(cast(Vocoder, _model(name, "vocoder", device)), name, given)
+    voice = _sampling(cast(Vocoder, ready_model(name, "vocoder", device)), name, given)
     iterations = voice.refine if refine is None else refine
     return Refined(voice, iterations).to(usable_device(device)).eval() if iterations else voice
 
@@ -543,17 +543,17 @@ def _sampling(voice: Vocoder, name: str, options: dict[str, Any]) -> Vocoder:
 def _sampling_option(option: str, value: Any) -> Any:
     match option:
         case "temperature":
-            return _in_range(option, value, TEMPERATURE)
+            return in_range(option, value, TEMPERATURE)
         case "top_k":
-            return _whole(option, value, TOP_K)
+            return whole(option, value, TOP_K)
         case "top_p":
-            return _in_range(option, value, TOP_P)
+            return in_range(option, value, TOP_P)
         case "seed":
-            return _whole(option, value, SEED)
+            return whole(option, value, SEED)
     return value  # the precision is checked where precisions are known
 
 
-def _model(name: str, role: str, device: str) -> torch.nn.Module:
+def ready_model(name: str, role: str, device: str) -> torch.nn.Module:
     """A ready model, from memory if the same file was loaded before."""
     path = checkpoints.resolve(DEFAULTS[role] if name == "default" else name)
     try:

@@ -119,8 +119,8 @@ def test_clipping_is_told(vocoder: str, monkeypatch: pytest.MonkeyPatch, capfd: 
     from wavegen import pipelines
 
     recording("a.wav")
-    original = pipelines._samples
-    monkeypatch.setattr(pipelines, "_samples", lambda wave: original(wave) * 1e6)
+    original = pipelines.vocoded
+    monkeypatch.setattr(pipelines, "vocoded", lambda wave: original(wave) * 1e6)
     assert main(["resynth", "a.wav", "-o", "b.wav", "--vocoder", vocoder]) == 0
     lines = capfd.readouterr().err.splitlines()
     assert lines[0].startswith("warning: b.wav: ")

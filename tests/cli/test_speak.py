@@ -227,7 +227,7 @@ def test_a_failure_halfway_leaves_no_file(
     from wavegen.errors import CheckpointError
 
     calls = 0
-    original = pipelines._samples
+    original = pipelines.vocoded
 
     def fail_later(wave: object) -> object:
         nonlocal calls
@@ -236,5 +236,5 @@ def test_a_failure_halfway_leaves_no_file(
             raise CheckpointError("bad weights")
         return original(wave)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(pipelines, "_samples", fail_later)
+    monkeypatch.setattr(pipelines, "vocoded", fail_later)
     assert refused(["speak", TEXT, *models], capfd) == "error: bad weights\n"

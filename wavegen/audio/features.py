@@ -145,6 +145,7 @@ _22K = FeatureSpec(sample_rate=22050, bands=80, fmax=8000.0)
 
 CONVENTIONS: dict[str, FeatureSpec] = {
     "bigvgan-24k": FeatureSpec(),
+    "music-24k": FeatureSpec(n_fft=2048, window=2048, bands=192, fmax=None),
     "hifigan-22k": _22K,
     "bigvgan-44k": FeatureSpec(
         sample_rate=44100, n_fft=2048, hop=512, window=2048, bands=128, fmax=None, magnitude_epsilon=1e-9

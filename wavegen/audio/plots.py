@@ -14,6 +14,8 @@ from wavegen.audio.pitch import Pitch, pitch
 from wavegen.errors import InputError, MissingDependencyError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -109,6 +111,40 @@ def sheet(audio: Audio, path: str | os.PathLike[str], *, title: str | None = Non
     pitch_axes.set_xlim(0, audio.duration)
     if title is not None:
         wave_axes.set_title(title, parse_math=False)
+    with atomic(path) as temporary:
+        _save(figure, temporary, kind)
+
+
+def score_sheet(
+    parts: "Mapping[str, NDArray[np.float64]]",
+    audio: Audio,
+    path: str | os.PathLike[str],
+    *,
+    title: str | None = None,
+) -> None:
+    """Piano roll and spectrogram (dB under the loudest point) above each other, in one file.
+
+    parts: name → notes (n, 4), onset and end in seconds, pitch, velocity. path, errors: as of `sheet`.
+    """
+    kind = _picture_format(path)
+    _require_samples(audio)
+    figure = _figure(7.0)
+    roll_axes, spectrum_axes = figure.subplots(2, 1, sharex=True, height_ratios=(1.2, 1))
+    for number, (name, notes) in enumerate(parts.items()):
+        lines = roll_axes.barh(
+            notes[:, 2], notes[:, 1] - notes[:, 0], left=notes[:, 0], height=0.8, color=f"C{number % 10}", label=name
+        )
+        for line, velocity in zip(lines, notes[:, 3], strict=True):
+            line.set_alpha(0.35 + 0.65 * velocity / 127)
+    roll_axes.set_ylabel("pitch (MIDI)")
+    roll_axes.grid(alpha=0.2)
+    roll_axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), borderaxespad=0.0, fontsize="small")
+    image = _draw_spectrogram(spectrum_axes, audio.mono().samples[0], audio.sample_rate)
+    figure.colorbar(image, ax=spectrum_axes, label="dB", pad=0.01)
+    spectrum_axes.set_xlabel("time (s)")
+    spectrum_axes.set_xlim(0, audio.duration)
+    if title is not None:
+        roll_axes.set_title(title, parse_math=False)
     with atomic(path) as temporary:
         _save(figure, temporary, kind)
 

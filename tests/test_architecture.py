@@ -10,8 +10,9 @@ import wavegen
 ROOT = Path(wavegen.__file__).parent
 
 KNOWN_TO_ALL = {"audio", "errors"}
-MODELS = {"text", "acoustic", "vocoders", "nn", "ops"}
-BESIDE = {"training", "evaluation", "pipelines", "checkpoints", "wavegen"} | MODELS
+MODELS = {"text", "music", "acoustic", "vocoders", "nn", "ops"}
+JOBS = {"pipelines", "music_jobs", "mel_jobs"}
+BESIDE = {"training", "evaluation", "checkpoints", "wavegen"} | JOBS | MODELS
 # Part of the package → the other parts it may import. "wavegen" is the top-level module itself.
 ALLOWED: dict[str, set[str]] = {
     "errors": set(),
@@ -20,14 +21,17 @@ ALLOWED: dict[str, set[str]] = {
     "ops": {"_C"},
     "nn": {"ops"},
     "text": {"nn", "ops"},
-    "acoustic": {"text", "nn", "ops"},
+    "music": {"nn", "ops"},
+    "acoustic": {"text", "music", "nn", "ops"},
     "vocoders": {"nn", "ops"},
     "checkpoints": {"wavegen"} | MODELS,
     "pipelines": {"checkpoints", "wavegen"} | MODELS,
+    "music_jobs": {"pipelines", "checkpoints", "wavegen"} | MODELS,
+    "mel_jobs": {"pipelines", "checkpoints", "wavegen"} | MODELS,
     "training": BESIDE,
     "evaluation": BESIDE,
-    "cli": {"pipelines", "checkpoints", "training", "evaluation", "wavegen"},
-    "wavegen": {"pipelines", "checkpoints"},
+    "cli": {"music", "checkpoints", "training", "evaluation", "wavegen"} | JOBS,
+    "wavegen": {"checkpoints"} | JOBS,
     "__main__": {"cli"},
 }
 

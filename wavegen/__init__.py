@@ -13,15 +13,18 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from wavegen.audio.io import Audio
     from wavegen.checkpoints import load
+    from wavegen.music_jobs import compose, render_score
     from wavegen.pipelines import render, resynth, speak, speak_stream
 
 __version__ = "0.1.0"
-__all__ = ["Audio", "__version__", "load", "render", "resynth", "speak", "speak_stream"]
+__all__ = ["Audio", "__version__", "compose", "load", "render", "render_score", "resynth", "speak", "speak_stream"]
 
 _HOMES = {
     "Audio": "wavegen.audio.io",
+    "compose": "wavegen.music_jobs",
     "load": "wavegen.checkpoints",
     "render": "wavegen.pipelines",
+    "render_score": "wavegen.music_jobs",
     "resynth": "wavegen.pipelines",
     "speak": "wavegen.pipelines",
     "speak_stream": "wavegen.pipelines",

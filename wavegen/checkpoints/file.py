@@ -25,7 +25,10 @@ KEY = "wavegen"
 
 @dataclass(frozen=True)
 class Header:
-    """What a checkpoint says of itself. ``card`` holds name, summary, data, licence and scores, in plain JSON types."""
+    """What a checkpoint says of itself. ``card`` holds name, summary, data, licence and scores, in plain JSON types.
+
+    ``spec`` holds the FeatureSpec's fields, or nothing where a score model has none.
+    """
 
     kind: str
     config: dict[str, Any]
@@ -34,19 +37,20 @@ class Header:
 
 
 def save(path: str | Path, model: nn.Module, *, card: dict[str, Any] | None = None, half: bool = True) -> None:
-    """Write a model (its ``config`` and ``spec`` with it) atomically; ``half`` stores fp16.
+    """Write a model (its ``config``, and its ``spec`` if it has one) atomically; ``half`` stores fp16.
 
     CheckpointError for values that are not finite (in fp16, if ``half``), or where the disk is full.
     """
     from safetensors.torch import save as serialised
 
     config: Any = model.config
-    spec: Any = model.spec
+    kind = kind_of(model)
+    spec: Any = None if kind.role == "score" else model.spec
     header = {
         "format": FORMAT,
-        "kind": kind_of(model).name,
+        "kind": kind.name,
         "config": dataclasses.asdict(config),
-        "spec": spec.to_dict(),
+        "spec": {} if spec is None else spec.to_dict(),
         "card": card or {},
     }
     tensors = {
@@ -89,8 +93,9 @@ def read_header(path: str | Path) -> Header:
 def load(name_or_path: str | Path, device: str = "cpu", *, role: str | None = None) -> nn.Module:
     """A ready model in eval mode, by a shipped model's name or a file's path.
 
-    ``role`` ("speech", "vocoder", "aligner") refuses a checkpoint of another role. The model carries its ``spec``,
-    ``config`` and ``card``. Raises InputError for an unknown name, CheckpointError for a damaged or unfitting file.
+    ``role`` ("speech", "vocoder", "aligner", "score") refuses a checkpoint of another role. The model carries its
+    ``config`` and ``card``, and its ``spec`` unless it is a score model. Raises InputError for an unknown name,
+    CheckpointError for a damaged or unfitting file.
     """
     from safetensors.torch import load_file
 
@@ -106,7 +111,8 @@ def load(name_or_path: str | Path, device: str = "cpu", *, role: str | None = No
     config_class, model_class = kind.classes()
     try:
         config = config_class(**{k: tuple(v) if isinstance(v, list) else v for k, v in header.config.items()})
-        model: nn.Module = model_class(config, FeatureSpec.from_dict(header.spec))
+        spec = () if kind.role == "score" else (FeatureSpec.from_dict(header.spec),)
+        model: nn.Module = model_class(config, *spec)
         tensors = {n: t.float() if t.is_floating_point() else t for n, t in load_file(str(path)).items()}
         for name, mine in model.state_dict().items():
             if name in tensors and tensors[name].is_floating_point() and not torch.isfinite(tensors[name]).all():

@@ -7,7 +7,10 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Kind:
-    """``role`` says what may take its place: "speech" (phonemes → mel), "vocoder" (mel → waveform), "aligner"."""
+    """``role`` says what may take its place: "speech" (phonemes → mel), "vocoder" (mel → waveform), "aligner", "score".
+
+    A score model knows no audio: it has no FeatureSpec, neither here nor in its file.
+    """
 
     name: str
     role: str
@@ -24,9 +27,21 @@ KINDS = {
     kind.name: kind
     for kind in (
         Kind("istft-vocoder", "vocoder", "wavegen.vocoders.istft", "ISTFTVocoder"),
+        Kind("spectral-vocoder", "vocoder", "wavegen.vocoders.spectral", "SpectralVocoder"),
         Kind("wavenet", "vocoder", "wavegen.vocoders.wavenet", "WaveNet"),
         Kind("speech-transformer", "speech", "wavegen.acoustic.speech", "SpeechTransformer"),
         Kind("aligner", "aligner", "wavegen.acoustic.aligner", "Aligner"),
+        Kind("music-lstm", "score", "wavegen.music.models.recurrent", "LSTMScore"),
+        Kind("music-gru", "score", "wavegen.music.models.recurrent", "GRUScore"),
+        Kind("music-transformer", "score", "wavegen.music.models.transformer", "TransformerScore"),
+        Kind("music-ngram", "score", "wavegen.music.models.ngram", "NGram"),
+        Kind("music-hmm", "score", "wavegen.music.models.hmm", "HMM"),
+        Kind("music-gmm", "score", "wavegen.music.models.gmm", "GMM"),
+        Kind("music-vae", "score", "wavegen.music.models.vae", "ScoreVAE"),
+        Kind("music-gan", "score", "wavegen.music.models.gan", "BarGAN"),
+        Kind("score-transformer", "score-mel", "wavegen.acoustic.score", "ScoreTransformer"),
+        Kind("mel-vae", "mel-vae", "wavegen.acoustic.mel_vae", "MelVAE"),
+        Kind("mel-lstm", "mel-lstm", "wavegen.acoustic.mel_lstm", "MelLSTM"),
     )
 }
 

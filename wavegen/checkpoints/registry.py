@@ -9,7 +9,13 @@ from wavegen.checkpoints.kinds import KINDS
 from wavegen.errors import InputError
 
 WEIGHTS = Path(__file__).parent.parent / "weights"
-DEFAULTS = {"speech": "speech-kathleen", "vocoder": "vocoder-kathleen"}
+DEFAULTS = {
+    "speech": "speech-kathleen",
+    "vocoder": "vocoder-kathleen",
+    "score": "tune-transformer",
+    "score-mel": "score-mel-gm",
+    "music-vocoder": "vocoder-music",
+}
 
 
 @dataclass(frozen=True)

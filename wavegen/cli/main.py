@@ -14,7 +14,7 @@ import typer
 from typer.exceptions import Abort, Exit, TyperException
 
 from wavegen import __version__
-from wavegen.cli import bench, evaluate, info, models, render, resynth, speak, train
+from wavegen.cli import bench, compose, evaluate, info, models, render, resynth, speak, train
 from wavegen.cli.report import Report
 from wavegen.errors import WavegenError
 
@@ -33,6 +33,7 @@ app = typer.Typer(
     },
 )
 app.command()(speak.speak)
+app.command()(compose.compose)
 app.command()(render.render)
 app.command()(resynth.resynth)
 app.command()(train.train)
@@ -49,7 +50,7 @@ def wavegen(
     debug: Annotated[bool, typer.Option("--debug", help="Show where an error came from.")] = False,
     version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
 ) -> None:
-    """Text in, waveform out: speech, vocoders and copy-synthesis.
+    """Text in, waveform out: speech, music, vocoders and copy-synthesis.
 
     Messages go to stderr, audio to files or stdout. --quiet and --debug may also stand behind the command.
     """

@@ -100,6 +100,7 @@ class Task(ABC):
     modules: dict[str, nn.Module]
     parallel: dict[str, nn.Module]
     learning_rates: dict[str, float]  # factors on the loop's learning rate, by module
+    single = False  # whether its step calls modules in other ways than as a whole, which data parallelism does not see
     statistics: tuple[str, ...] = ()  # buffers that describe the data, so that a warm start leaves them alone
 
     @abstractmethod
@@ -141,6 +142,8 @@ class Trainer:
         self.rank, self.world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
         self.device = own_device(device)
         if self.world > 1:
+            if task.single:
+                raise InputError(f"{type(task).__name__} trains in one process; start it without torchrun")
             _join_group(self.device)
         if config.threads is not None:
             torch.set_num_threads(config.threads)

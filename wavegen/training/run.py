@@ -5,6 +5,7 @@ import importlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,12 @@ from wavegen.training.loop import LoopConfig, Task, Trainer, own_device
 
 TASKS = {
     "vocoder": ("wavegen.training.tasks.vocoder", "VocoderTask"),
+    "spectral-vocoder": ("wavegen.training.tasks.spectral", "SpectralTask"),
     "wavenet": ("wavegen.training.tasks.wavenet", "WaveNetTask"),
     "aligner": ("wavegen.training.tasks.aligner", "AlignerTask"),
     "speech": ("wavegen.training.tasks.speech", "SpeechTask"),
+    "score": ("wavegen.training.tasks.score", "ScoreTask"),
+    "score-mel": ("wavegen.training.tasks.score_mel", "ScoreMelTask"),
 }
 
 
@@ -53,7 +57,10 @@ def train(
     device: str | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> None:
-    """Train what a configuration file describes on a folder in LJSpeech layout.
+    """Train what a configuration file describes on a folder in LJSpeech layout, or on what the kind of task reads.
+
+    A task that reads data of its own has a class method ``prepare(config, spec, data, cache, seed, progress)``, which
+    gives the task and a digest of its data; it raises InputError for data that it cannot use.
 
     ``minutes`` replaces the file's length; ``overrides`` are ``section.key=value``. Raises InputError for anything
     wrong in the configuration or the data, naming the key, file or line.
@@ -74,20 +81,18 @@ def train(
     spec = read_spec(config.features, f"{config_path.name}.features")
     module_name, class_name = TASKS[config.kind]
     module = importlib.import_module(module_name)
+    task_class = getattr(module, class_name)
     task_config = build(getattr(module, class_name + "Config"), config.task, f"{config_path.name}.task")
-    parts = split_by_text(read_metadata(data))
-    for name in ("train", "validation"):
-        if not parts[name]:
-            raise InputError(f"{data}: no utterance falls into the {name} part; the folder is too small")
     torch.manual_seed(config.loop.seed)
     cache = config.cache or output.parent / "cache"
-    task: Task = getattr(module, class_name)(task_config, spec, parts, cache, config.loop.seed, progress)
+    prepare = getattr(task_class, "prepare", partial(_on_speech, task_class))
+    task, digest = prepare(task_config, spec, data, cache, config.loop.seed, progress)
     description = {
         "kind": config.kind,
         "task": str(dataclasses.asdict(task_config)),
         "features": str(spec.to_dict()),
         "loop": str(_schedule(config.loop)),
-        "data": _digest(parts["train"]),
+        "data": digest,
     }
     Trainer(
         task,
@@ -99,6 +104,23 @@ def train(
         init=None if resume else config.init,
         description=description,
     ).run()
+
+
+def _on_speech(
+    task_class: type[Any],
+    config: Any,
+    spec: FeatureSpec,
+    data: Path,
+    cache: Path,
+    seed: int,
+    progress: Callable[[int, int], None] | None,
+) -> tuple[Task, str]:
+    """A task on a folder in LJSpeech layout, and the digest of its training part."""
+    parts = split_by_text(read_metadata(data))
+    for name in ("train", "validation"):
+        if not parts[name]:
+            raise InputError(f"{data}: no utterance falls into the {name} part; the folder is too small")
+    return task_class(config, spec, parts, cache, seed, progress), _digest(parts["train"])
 
 
 def _digest(utterances: list[Utterance]) -> str:

@@ -47,13 +47,17 @@ class Projection(nn.Module):
 
     def forward(self, magnitude: Tensor, phase: Tensor) -> Tensor:
         """Magnitudes and a first phase → waveform (batch, frames × hop) of the mel's frames."""
+        count = (magnitude.shape[-1] - 2 * self.extra) * self.spec.hop
+        return self.iterate(magnitude, phase)[:, self.start : self.start + count]
+
+    def iterate(self, magnitude: Tensor, phase: Tensor) -> Tensor:
+        """The same of all frames given: (batch, (frames - 1) × hop), from the first one's centre to the last one's."""
         previous = torch.zeros_like(phase)
         for _ in range(self.iterations):
             rebuilt = self._stft(self._istft(magnitude * phase))
             phase = _unit(rebuilt - previous * (self.momentum / (1 + self.momentum)))
             previous = rebuilt
-        count = (magnitude.shape[-1] - 2 * self.extra) * self.spec.hop
-        return self._istft(magnitude * phase)[:, self.start : self.start + count]
+        return self._istft(magnitude * phase)
 
     def _stft(self, x: Tensor) -> Tensor:
         s = self.spec

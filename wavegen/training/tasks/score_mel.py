@@ -36,9 +36,10 @@ class ScoreMelTaskConfig:
 
 
 class ScoreMelTask(Task):
-    """Notes → the mel of their rendering."""
+    """Notes → the mel of their rendering. Trains in one process."""
 
     model: ScoreTransformer
+    single = True
     statistics = ("mel_mean", "mel_std")
 
     def __init__(
@@ -112,12 +113,11 @@ class ScoreMelTask(Task):
         return self._example(self.train_set, chosen, frames)
 
     def step(self, trainer: Trainer, batch: Batch) -> dict[str, Tensor]:
-        model: nn.Module = self.parallel["model"]
-        inner = self.model
         mel = batch["mel"]
         notes = Sounding(**{name: batch[name] for name in Sounding.__dataclass_fields__})
         with trainer.autocast():
-            output, base = _both(model, inner, notes, batch["font"], mel.shape[0], mel.shape[-1])
+            base = self.model.base(notes, batch["font"], mel.shape[0], mel.shape[-1])
+            output = base + self.model.correction(base)
         distance = (output - mel).abs().mean()
         alone = (base - mel).abs().mean()
         trainer.update("model", distance + self.config.base_weight * alone)
@@ -149,11 +149,3 @@ class ScoreMelTask(Task):
                 mels[f"reference/{place}"] = mel[0].cpu().numpy()
         scalars = {"mel": total / count, "base": base_total / count, "mean mel": mean_total / count}
         return Validation(scalars, audio, mels)
-
-
-def _both(
-    model: nn.Module, inner: ScoreTransformer, notes: Sounding, font: Tensor, items: int, frames: int
-) -> tuple[Tensor, Tensor]:
-    """The output and the summed notes alone, in one pass."""
-    base = inner.base(notes, font, items, frames)
-    return base + inner.correction(base), base

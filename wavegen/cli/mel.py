@@ -1,0 +1,179 @@
+"""``wavegen mel``: recordings continued, mended, blended, given another timbre; sounds out of nothing."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from wavegen.cli import options
+from wavegen.cli.report import Report
+from wavegen.errors import InputError
+
+if TYPE_CHECKING:
+    from wavegen.audio.io import Audio
+
+app = typer.Typer(no_args_is_help=True, help="Continue, mend, blend and re-voice recordings through their mels.")
+
+Recording = Annotated[Path, typer.Argument(metavar="IN", help="An audio file, or - for standard input.")]
+VAE = Annotated[str, typer.Option("--model", help="Name or checkpoint file of the mel VAE.")]
+LSTM = Annotated[str, typer.Option("--model", help="Name or checkpoint file of the mel LSTM.")]
+Seed = Annotated[int, typer.Option("--seed", help="The same seed gives the same samples.")]
+Crossfade = Annotated[
+    float, typer.Option("--crossfade", help="Seconds, 0.02 to 0.05, in which the recording gives way to what is made.")
+]
+
+
+@app.command("continue")
+def continue_(
+    context: typer.Context,
+    source: Recording,
+    output: options.Output,
+    seconds: Annotated[float, typer.Option("--seconds", "-s", help="How much to add, 0.05 to 120.")] = 5.0,
+    temperature: Annotated[
+        float, typer.Option("--temperature", help="How freely to go on, 0 to 2; 0: the likeliest.")
+    ] = 0.7,
+    seed: Seed = 0,
+    crossfade: Crossfade = 0.03,
+    bit_depth: options.BitDepth = None,
+    model: LSTM = "mel-lstm",
+    vocoder: options.Vocoder = "default",
+    device: options.Device = "cpu",
+) -> None:
+    """Write a recording and what might follow it.
+
+    The recording's own samples stay as they are; rate and channels are the recording's.
+    """
+    subtype = options.subtype(bit_depth)
+    audio = _read(source, output)
+
+    from wavegen import mel_jobs
+
+    made = mel_jobs.continue_audio(
+        audio,
+        seconds,
+        model=model,
+        vocoder=vocoder,
+        temperature=temperature,
+        seed=seed,
+        crossfade=crossfade,
+        device=device,
+    )
+    _write(context, output, made, subtype)
+
+
+@app.command()
+def fill(
+    context: typer.Context,
+    source: Recording,
+    output: options.Output,
+    start: Annotated[float, typer.Option("--from", help="Where the gap begins, in seconds.")],
+    end: Annotated[float, typer.Option("--to", help="Where it ends, in seconds; at most 10 s later.")],
+    crossfade: Crossfade = 0.03,
+    bit_depth: options.BitDepth = None,
+    model: VAE = "mel-vae",
+    vocoder: options.Vocoder = "default",
+    device: options.Device = "cpu",
+) -> None:
+    """Make a stretch of a recording anew from what lies on both sides of it.
+
+    What was there is ignored; all other samples stay as they are.
+    """
+    subtype = options.subtype(bit_depth)
+    audio = _read(source, output)
+
+    from wavegen import mel_jobs
+
+    made = mel_jobs.fill_gap(
+        audio,
+        start,
+        end,
+        model=model,
+        vocoder=vocoder,
+        crossfade=crossfade,
+        device=device,
+    )
+    _write(context, output, made, subtype)
+
+
+@app.command()
+def interpolate(
+    context: typer.Context,
+    first: Annotated[Path, typer.Argument(metavar="A", help="The recording to start from.")],
+    second: Annotated[Path, typer.Argument(metavar="B", help="The recording to arrive at.")],
+    output: options.Output,
+    steps: Annotated[int, typer.Option("--steps", help="How many sounds, 2 to 64, both ends included.")] = 5,
+    bit_depth: options.BitDepth = None,
+    model: VAE = "mel-vae",
+    vocoder: options.Vocoder = "default",
+    device: options.Device = "cpu",
+) -> None:
+    """Write sounds that lead from one recording to another, one after the other.
+
+    Each is as long as the shorter recording; the result is mono.
+    """
+    subtype = options.subtype(bit_depth)
+    a, b = _read(first, output), _read(second, output)
+
+    from wavegen import mel_jobs
+
+    made = mel_jobs.interpolate(a, b, steps, model=model, vocoder=vocoder, device=device)
+    _write(context, output, made, subtype)
+
+
+@app.command()
+def transfer(
+    context: typer.Context,
+    content: Annotated[Path, typer.Argument(metavar="CONTENT", help="The recording of what is played.")],
+    timbre: Annotated[Path, typer.Argument(metavar="TIMBRE", help="The recording of how it shall sound.")],
+    output: options.Output,
+    bit_depth: options.BitDepth = None,
+    model: VAE = "mel-vae",
+    vocoder: options.Vocoder = "default",
+    device: options.Device = "cpu",
+) -> None:
+    """Write what is played in one recording with the timbre of another: mono."""
+    subtype = options.subtype(bit_depth)
+    a, b = _read(content, output), _read(timbre, output)
+
+    from wavegen import mel_jobs
+
+    made = mel_jobs.transfer(a, b, model=model, vocoder=vocoder, device=device)
+    _write(context, output, made, subtype)
+
+
+@app.command()
+def sample(
+    context: typer.Context,
+    output: options.Output,
+    seconds: Annotated[float, typer.Option("--seconds", "-s", help="How long, 0.05 to 120.")] = 5.0,
+    temperature: Annotated[float, typer.Option("--temperature", help="How far from the likeliest, 0 to 2.")] = 1.0,
+    seed: Seed = 0,
+    bit_depth: options.BitDepth = None,
+    model: VAE = "mel-vae",
+    vocoder: options.Vocoder = "default",
+    device: options.Device = "cpu",
+) -> None:
+    """Write a sound drawn from the model alone: mono."""
+    subtype = options.subtype(bit_depth)
+
+    from wavegen import mel_jobs
+
+    made = mel_jobs.sample_mel(seconds, seed, temperature=temperature, model=model, vocoder=vocoder, device=device)
+    _write(context, output, made, subtype)
+
+
+def _read(source: Path, output: Path) -> "Audio":
+    from wavegen.audio.io import read
+
+    if str(source) != "-" and source.resolve() == output.resolve():
+        raise InputError(f"{output}: is the input too; write to another file")
+    return read(source)
+
+
+def _write(context: typer.Context, output: Path, audio: "Audio", subtype: str | None) -> None:
+    from wavegen.audio.io import write
+
+    report: Report = context.obj
+    write(output, audio, subtype=subtype)
+    where = "standard output" if str(output) == "-" else output
+    report.say(f"{where}: {audio.duration:.2f} s at {audio.sample_rate} Hz in {report.elapsed():.2f} s")

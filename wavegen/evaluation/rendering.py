@@ -1,0 +1,119 @@
+"""How close a rendering of a score comes to a sampler's, and how well the score can be read from it.
+
+Every figure is also computed for the sampler's own rendering (FluidSynth): what it does not reach cannot be asked of a
+network that learned from it.
+"""
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from wavegen.audio.features import FeatureSpec, MelSpectrogram
+from wavegen.evaluation.dependencies import require
+from wavegen.music.score import DURATION, ONSET, PITCH, Score
+
+TOLERANCE = 0.030  # seconds
+SEARCH = 0.080  # seconds around a written onset in which it is looked for
+HOP, WINDOW = 128, 2048  # samples of the onset detector, of about 24 kHz audio
+HARMONICS = 4
+CHROMA_SECONDS = 0.25
+
+Samples = NDArray[np.float32]
+
+
+def log_mel_distance(waveform: Samples, reference: Samples, spec: FeatureSpec) -> float:
+    """Mean absolute difference of two log-mels, natural logarithms; both (samples,) at the spec's rate and aligned."""
+    count = min(len(waveform), len(reference))
+    mel = MelSpectrogram(spec)
+    a, b = (mel(torch.from_numpy(x[:count])[None]) for x in (waveform, reference))
+    return float((a - b).abs().mean())
+
+
+@dataclass(frozen=True)
+class OnsetScore:
+    """``within``: the share of notes whose onset is found within 30 ms of where it is written; ``notes`` looked at."""
+
+    within: float
+    median_error: float  # seconds, signed: positive is late
+    notes: int
+
+
+def onset_score(waveform: Samples, rate: int, score: Score) -> OnsetScore:
+    """Whether notes begin where they are written, looked for at each note's own harmonics.
+
+    The energy at the first four harmonics is followed in steps of 128 samples; a note's onset is where its logarithm
+    rises the most within 80 ms of the written time. A note that repeats a pitch which has sounded within the last
+    80 ms, or an octave, twelfth or double octave of such a note, is left out, as are drums: their rise is not their own.
+    """
+    times, pitches = _pitched_onsets(score)
+    spectrum = _spectrum(waveform)
+    frames = spectrum.shape[1]
+    errors = []
+    for index, (time, pitch) in enumerate(zip(times, pitches, strict=True)):
+        near = np.abs(times - time) < 2 * SEARCH
+        shared = np.isin(np.abs(pitches - pitch), (0, 12, 19, 24))
+        shared[index] = False
+        if (near & shared).any():
+            continue
+        bins = [
+            round(h * 440 * 2 ** ((pitch - 69) / 12) * WINDOW / rate)
+            for h in range(1, HARMONICS + 1)
+            if h * 440 * 2 ** ((pitch - 69) / 12) < 0.45 * rate
+        ]
+        energy = np.sum([spectrum[b - 1 : b + 2].sum(axis=0) for b in bins if b >= 1], axis=0)
+        level = np.log(energy + 1e-3 * energy.max() + 1e-12)
+        rise = level[4:] - level[:-4]  # centred on frame i + 2
+        centre = time * rate / HOP - 2
+        reach = SEARCH * rate / HOP
+        low, high = max(0, round(centre - reach)), min(frames - 4, round(centre + reach) + 1)
+        if high - low < 3:
+            continue
+        errors.append((low + int(np.argmax(rise[low:high])) - centre) * HOP / rate)
+    found = np.array(errors)
+    if not len(found):
+        return OnsetScore(float("nan"), float("nan"), 0)
+    return OnsetScore(float((np.abs(found) <= TOLERANCE).mean()), float(np.median(found)), len(found))
+
+
+def _pitched_onsets(score: Score) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    notes = score.merged()
+    return score.seconds(notes[:, ONSET]), notes[:, PITCH]
+
+
+def _spectrum(waveform: Samples) -> NDArray[np.float64]:
+    """Power (bins, frames); frame i is centred on sample i × HOP."""
+    window = torch.hann_window(WINDOW)
+    s = torch.stft(torch.from_numpy(waveform), WINDOW, HOP, WINDOW, window, pad_mode="constant", return_complex=True)
+    return np.asarray(s.abs().square().double().numpy())
+
+
+def chroma_correlation(waveform: Samples, rate: int, score: Score) -> float:
+    """Pearson correlation between the chroma of a waveform (constant-Q) and the score's, in spans of a quarter second.
+
+    The score's chroma is the time each pitch class is held in a span, drums left out. MissingDependencyError without
+    librosa.
+    """
+    require("librosa")
+    import librosa
+
+    hop = 512
+    heard = librosa.feature.chroma_cqt(y=waveform, sr=rate, hop_length=hop, fmin=65.4, n_octaves=6, norm=None)
+    notes = score.merged()
+    onset = score.seconds(notes[:, ONSET])
+    end = score.seconds(notes[:, ONSET] + notes[:, DURATION])
+    spans = int(len(waveform) / rate / CHROMA_SECONDS)
+    written = np.zeros((12, spans))
+    for start, stop, pitch in zip(onset, end, notes[:, PITCH].astype(int), strict=True):
+        first, last = int(start / CHROMA_SECONDS), min(spans - 1, int(stop / CHROMA_SECONDS))
+        for span in range(first, last + 1):
+            low, high = span * CHROMA_SECONDS, (span + 1) * CHROMA_SECONDS
+            written[pitch % 12, span] += max(0.0, min(stop, high) - max(start, low))
+    edges = (np.arange(spans + 1) * CHROMA_SECONDS * rate / hop).astype(int)
+    averaged = np.stack([heard[:, a : max(b, a + 1)].mean(axis=1) for a, b in pairwise(edges)], axis=1)
+    sounding = written.sum(axis=0) > 0
+    averaged /= averaged.max(axis=0, keepdims=True) + 1e-9
+    written /= written.max(axis=0, keepdims=True) + 1e-9
+    return float(np.corrcoef(averaged[:, sounding].ravel(), written[:, sounding].ravel())[0, 1])

@@ -1,0 +1,1 @@
+"""Symbolic music: from a prompt to a score."""

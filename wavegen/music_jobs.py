@@ -1,0 +1,219 @@
+"""The jobs of music as plain functions: prompt → score → stems → mix; score → stems → mix.
+
+As those of :mod:`wavegen.pipelines`, they check their arguments, give back audio, print nothing and keep models for the
+next call.
+"""
+
+import tempfile
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal, cast, get_args
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from wavegen.acoustic.fluidsynth import render_midi
+from wavegen.acoustic.rolls import Part, named_tracks, parts_of
+from wavegen.acoustic.score import ScoreTransformer
+from wavegen.audio.io import Audio
+from wavegen.checkpoints.registry import DEFAULTS
+from wavegen.errors import InputError
+from wavegen.music.attributes import Attributes
+from wavegen.music.compose import compose as compose_score
+from wavegen.music.leadsheet import LeadSheet
+from wavegen.music.midi import write_midi
+from wavegen.music.models.base import ScoreModel
+from wavegen.music.models.ensemble import Ensemble
+from wavegen.music.models.mcts import MCTS
+from wavegen.music.notation import read_score
+from wavegen.music.prompt import Plan, parse
+from wavegen.music.score import Score
+from wavegen.pipelines import TOP_P, in_range, load_vocoder, ready_model, vocoded, whole
+from wavegen.vocoders.base import Vocoder
+
+Renderer = Literal["neural", "fluidsynth"]
+PEAK = 0.9  # of the mix
+FADE = 16  # frames over which a part's silence is faded in and out
+LONGEST = 7200.0  # seconds of a rendered score
+SCORE_TEMPERATURE = (0.0, 10.0)
+SCORE_TOP_K = (0, 10000)
+VARIATIONS = (1, 100)
+SCORE_MODELS = ("transformer", "lstm", "gru", "ngram", "hmm", "gmm", "vae", "gan", "reinforce", "mcts", "ensemble")
+MEMBERS = ("transformer", "lstm", "gru")  # of the ensemble
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """A score as sound: the mix, and the stems, by track, whose sum it is; mono, as long as each other."""
+
+    audio: Audio
+    stems: dict[str, Audio]
+
+
+@dataclass(frozen=True)
+class Composed:
+    """A composed piece. ``plan`` says how the prompt was understood; ``audio`` is None where it was not rendered."""
+
+    score: Score
+    leadsheet: LeadSheet
+    attributes: Attributes
+    plan: Plan
+    audio: Audio | None = None
+    stems: dict[str, Audio] = field(default_factory=dict)
+
+
+def compose(
+    prompt: str = "",
+    *,
+    model: str = "default",
+    primer: Score | str | Path | None = None,
+    infill: tuple[int, int] | None = None,
+    temperature: float = 1.0,
+    top_k: int = 0,
+    top_p: float = 0.95,
+    render: bool = True,
+    renderer: Renderer = "neural",
+    acoustic: str = "default",
+    vocoder: str = "default",
+    soundfont: str | Path | None = None,
+    device: str = "cpu",
+    **options: Any,
+) -> Composed:
+    """Compose what ``prompt`` (English or Chinese) asks for, and render it.
+
+    ``options`` are the attributes of :func:`wavegen.music.prompt.parse`, which go before the words: key, tempo, meter,
+    instruments, drums, style, bars or seconds, dynamics, seed. ``model`` is a score model's name (see SCORE_MODELS) or
+    checkpoint file, sampled with ``temperature`` (0-10, 0 takes the likeliest), ``top_k`` (0: all) and ``top_p``
+    (0-1]. ``primer`` is a score, or its file, that is continued; ``infill`` = (first, last) are bars of it, counted
+    from 1, that are composed anew while all else stays. The rest is as in :func:`render_score`; ``render=False``
+    composes only. The same arguments give the same piece and the same samples.
+
+    Raises InputError for a prompt or option that cannot be followed, in one line.
+    """
+    temperature = in_range("temperature", temperature, SCORE_TEMPERATURE)
+    top_k = whole("top_k", top_k, SCORE_TOP_K)
+    top_p = in_range("top_p", top_p, TOP_P)
+    if top_p == 0:
+        raise InputError("top_p: must be above 0")
+    require_renderer(renderer)
+    if infill is not None and primer is None:
+        raise InputError("infill: names bars of a score; give that as the primer")
+    start = None if primer is None else primer if isinstance(primer, Score) else read_score(primer)
+    plan = parse(prompt, primer=start, infill=infill, **options)
+    attributes = replace(plan.attributes, model=model)
+    chosen = score_model(model, device)
+    made = compose_score(
+        attributes, chosen, temperature=temperature, top_k=top_k, top_p=top_p, primer=start, infill=infill
+    )
+    composed = Composed(made.score, made.leadsheet, attributes, plan)
+    if not render:
+        return composed
+    sound = render_score(
+        made.score, renderer=renderer, acoustic=acoustic, vocoder=vocoder, soundfont=soundfont, device=device
+    )
+    return replace(composed, audio=sound.audio, stems=sound.stems)
+
+
+def score_model(name: str, device: str = "cpu") -> ScoreModel:
+    """A score model by its name in SCORE_MODELS, a shipped model's name or a file; "mcts" and "ensemble" are made of
+    others. InputError for an unknown name.
+    """
+    if name == "default":
+        name = "transformer"
+    if name == "ensemble":
+        return Ensemble([_score_model(member, device) for member in MEMBERS])
+    if name == "mcts":
+        return MCTS(_score_model("lstm", device))
+    return _score_model(name, device)
+
+
+def _score_model(name: str, device: str) -> ScoreModel:
+    return cast(ScoreModel, ready_model(f"tune-{name}" if name in SCORE_MODELS else name, "score", device))
+
+
+def require_renderer(renderer: str) -> None:
+    """Raise InputError unless it is one of the renderers."""
+    if renderer not in get_args(Renderer):
+        raise InputError(f"renderer: must be one of {', '.join(get_args(Renderer))}, not {renderer!r}")
+
+
+def render_score(
+    score: Score | str | Path,
+    *,
+    renderer: Renderer = "neural",
+    acoustic: str = "default",
+    vocoder: str = "default",
+    soundfont: str | Path | None = None,
+    device: str = "cpu",
+) -> Rendered:
+    """A score, or its MIDI, ABC or MusicXML file, as sound: each track a stem, their sum the mix, its peak at 0.9.
+
+    ``renderer`` "neural" takes every track through the acoustic model of scores and the music vocoder (``acoustic`` and
+    ``vocoder`` are names or files); "fluidsynth" takes it through the program of that name and ``soundfont``.
+    InputError for a score without notes or longer than two hours.
+    """
+    require_renderer(renderer)
+    given = score if isinstance(score, Score) else read_score(score)
+    where = "score" if isinstance(score, Score) else str(score)
+    if given.note_count == 0:
+        raise InputError(f"{where}: holds no notes")
+    if given.duration > LONGEST:
+        raise InputError(f"{where}: lasts {given.duration:,.0f} s; at most {LONGEST:,.0f} s are rendered")
+    if renderer == "fluidsynth":
+        rate, waves = _by_fluidsynth(given, soundfont)
+    else:
+        rate, waves = _by_network(given, acoustic, vocoder, device)
+    longest = max(len(wave) for wave in waves.values())
+    stems = {name: np.pad(wave, (0, longest - len(wave))) for name, wave in waves.items()}
+    mix = np.sum(list(stems.values()), axis=0, dtype=np.float32)
+    scale = np.float32(PEAK / max(float(np.abs(mix).max()), 1e-6))
+    return Rendered(
+        Audio((mix * scale)[None], rate), {name: Audio((wave * scale)[None], rate) for name, wave in stems.items()}
+    )
+
+
+def _by_network(score: Score, acoustic: str, vocoder: str, device: str) -> tuple[int, dict[str, NDArray[np.float32]]]:
+    voice = load_vocoder(DEFAULTS["music-vocoder"] if vocoder == "default" else vocoder, device, refine=None)
+    performer = cast(ScoreTransformer, ready_model(acoustic, "score-mel", device))
+    performer.spec.require(voice.spec, f"acoustic model {acoustic} and vocoder {vocoder} do not fit")
+    parts = parts_of(score)
+    return voice.spec.sample_rate, {name: _perform(part, performer, voice) for name, part in parts.items()}
+
+
+@torch.inference_mode()
+def _perform(part: Part, performer: ScoreTransformer, voice: Vocoder) -> NDArray[np.float32]:
+    """One part's waveform, exactly silent where nothing sounds."""
+    spec = voice.spec
+    frames = part.frames(spec)
+    waves = [vocoded(wave)[0] for wave in voice.stream(performer.stream(part, frames), block=512)]
+    gate = _gate(part, frames, spec.hop, part.sounding(spec, 0, frames).frame.numpy())
+    return np.concatenate(waves) * gate
+
+
+def _gate(part: Part, frames: int, hop: int, sounding: NDArray[np.int64]) -> NDArray[np.float32]:
+    """1 where notes sound, 0 elsewhere, with fades: a vocoder's silence is not quite silent."""
+    heard = np.zeros(frames + 2 * FADE, np.float32)
+    heard[sounding + FADE] = 1
+    smooth = np.convolve(heard, np.ones(FADE) / FADE, "same")
+    smooth = np.maximum(heard, smooth)[FADE:-FADE]
+    return np.repeat(smooth, hop).astype(np.float32)
+
+
+def _by_fluidsynth(score: Score, soundfont: str | Path | None) -> tuple[int, dict[str, NDArray[np.float32]]]:
+    rate = 24000
+    waves = {}
+    with tempfile.TemporaryDirectory(prefix="wavegen-") as folder:
+        for name, track in named_tracks(score):
+            path = Path(folder) / "stem.mid"
+            write_midi(path, replace(score, tracks=(track,)))
+            waves[name] = render_midi(path, rate, soundfont=soundfont)
+    return rate, waves
+
+
+def notes_in_seconds(score: Score) -> dict[str, NDArray[np.float64]]:
+    """The notes of every track by name, for drawing: (n, 4) with onset and end in seconds, pitch, velocity."""
+    return {
+        name: np.stack([part.onset, part.end, part.pitch, part.velocity], axis=1)
+        for name, part in parts_of(score).items()
+    }

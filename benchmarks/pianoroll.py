@@ -139,7 +139,7 @@ def main() -> None:
         result = {
             "test_nll": model.nll_per_step(rolls["test"]),
             "validation_nll": validation,
-            "parameters": sum(p.numel() for p in model.parameters()),
+            "parameters": sum(t.numel() for t in model.state_dict().values()),
             "train_minutes": None if name in FITTED else options.minutes,
             "wall_minutes": (time.perf_counter() - began) / 60,
         }

@@ -7,10 +7,13 @@ import pytest
 import soundfile
 import torch
 
+from wavegen.acoustic.score import ScoreTransformer, ScoreTransformerConfig
 from wavegen.acoustic.speech import SpeechTransformer, SpeechTransformerConfig
 from wavegen.audio.features import FeatureSpec
 from wavegen.checkpoints import save
+from wavegen.music.models.recurrent import LSTMScore, LSTMScoreConfig
 from wavegen.vocoders.istft import ISTFTVocoder, ISTFTVocoderConfig
+from wavegen.vocoders.spectral import SpectralVocoder, SpectralVocoderConfig
 from wavegen.vocoders.wavenet import WaveNet, WaveNetConfig
 
 SPEC = FeatureSpec(bands=20)
@@ -72,6 +75,25 @@ def wavenet(checkpoints: Path) -> str:
 def gaussian(checkpoints: Path) -> str:
     """A vocoder that draws its samples, without classes."""
     return str(checkpoints / "gaussian.safetensors")
+
+
+@pytest.fixture(scope="session")
+def orchestra(checkpoints: Path) -> dict[str, str]:
+    """The options that compose and render with small models: score model, acoustic model and vocoder of one spec."""
+    spec = FeatureSpec(n_fft=512, window=512, hop=128, bands=20)
+    torch.manual_seed(2)
+    performer = ScoreTransformer(ScoreTransformerConfig(16, 1, 8, 16, 16, 1, 2, 3, 4), spec)
+    torch.nn.init.constant_(performer.notes.output.bias, -1.0)
+    voice = SpectralVocoder(SpectralVocoderConfig(16, 16, 1, 3, 1), spec)
+    voice.spectrum_mean.fill_(-1.0)
+    models = {
+        "model": LSTMScore(LSTMScoreConfig("tune", 16, 16, 1)),
+        "acoustic": performer,
+        "vocoder": voice,
+    }
+    for name, module in models.items():
+        save(checkpoints / f"orchestra-{name}.safetensors", module)
+    return {name: str(checkpoints / f"orchestra-{name}.safetensors") for name in models}
 
 
 WORDS = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")

@@ -5,6 +5,7 @@ next call.
 """
 
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
@@ -19,8 +20,9 @@ from wavegen.acoustic.score import ScoreTransformer
 from wavegen.audio.io import Audio
 from wavegen.checkpoints.registry import DEFAULTS
 from wavegen.errors import InputError
-from wavegen.music.attributes import Attributes
+from wavegen.music.attributes import MAX_BARS, MAX_INSTRUMENTS, MAX_TEMPO, MIN_TEMPO, TICKS, Attributes, Meter
 from wavegen.music.compose import compose as compose_score
+from wavegen.music.keys import estimate_key
 from wavegen.music.leadsheet import LeadSheet
 from wavegen.music.midi import write_midi
 from wavegen.music.models.base import ScoreModel
@@ -100,7 +102,12 @@ def compose(
     if infill is not None and primer is None:
         raise InputError("infill: names bars of a score; give that as the primer")
     start = None if primer is None else primer if isinstance(primer, Score) else read_score(primer)
-    plan = parse(prompt, primer=start, infill=infill, **options)
+    given = {name: value for name, value in options.items() if value is not None}
+    if start is None:
+        plan = parse(prompt, **given)
+    else:
+        stated = parse(prompt, **given).stated if prompt.strip() or given else {}
+        plan = parse(prompt, **given, **_as_primer(start, stated, infill))
     attributes = replace(plan.attributes, model=model)
     chosen = score_model(model, device)
     made = compose_score(
@@ -113,6 +120,27 @@ def compose(
         made.score, renderer=renderer, acoustic=acoustic, vocoder=vocoder, soundfont=soundfont, device=device
     )
     return replace(composed, audio=sound.audio, stems=sound.stems)
+
+
+def _as_primer(primer: Score, stated: Mapping[str, str], infill: tuple[int, int] | None) -> dict[str, Any]:
+    """What a primer decides of a piece, as options: all that neither the prompt nor an option states."""
+    if primer.note_count == 0:
+        raise InputError("primer: holds no notes")
+    _, numerator, denominator = primer.meters[0]
+    meter = Meter(numerator, denominator)
+    bars = len(primer.bars())
+    found: dict[str, Any] = {
+        "key": primer.key or estimate_key(primer, last_note=True)[0],
+        "meter": meter,
+        "tempo": min(max(primer.tempos[0][1] * TICKS / meter.tempo_unit, MIN_TEMPO), MAX_TEMPO),
+        "instruments": [track.program for track in primer.tracks if len(track) and not track.is_drum][:MAX_INSTRUMENTS],
+        "drums": any(track.is_drum and len(track) for track in primer.tracks),
+    }
+    if infill is not None:
+        found["bars"] = bars
+    elif "bars" not in stated:
+        found["bars"] = min(2 * bars, MAX_BARS)
+    return {name: value for name, value in found.items() if name not in stated}
 
 
 def score_model(name: str, device: str = "cpu") -> ScoreModel:
@@ -166,8 +194,8 @@ def render_score(
         rate, waves = _by_network(given, acoustic, vocoder, device)
     longest = max(len(wave) for wave in waves.values())
     stems = {name: np.pad(wave, (0, longest - len(wave))) for name, wave in waves.items()}
-    mix = np.sum(list(stems.values()), axis=0, dtype=np.float32)
-    scale = np.float32(PEAK / max(float(np.abs(mix).max()), 1e-6))
+    mix: NDArray[np.float32] = np.sum(np.stack(list(stems.values())), axis=0, dtype=np.float32)
+    scale = np.float32(PEAK / max(float(np.abs(mix).max()), 1e-6))  # of stems and mix alike
     return Rendered(
         Audio((mix * scale)[None], rate), {name: Audio((wave * scale)[None], rate) for name, wave in stems.items()}
     )

@@ -29,6 +29,8 @@ _KEYS = {
 _INDEX = {key: i for i, (name, _) in enumerate(DRUMS) for key in _KEYS[name]}
 RARE = {1: 2, 2: 2, 3: 2}  # contexts seen less often are left out, by kind
 COMMON = 8  # sets that a context keeps
+TOMS = ("latin", "afrocuban")  # styles in which toms keep time
+SWING = ("jazz", "blues")
 STYLES = ("rock", "funk", "jazz", "latin", "hiphop", "soul", "punk", "country", "pop", "reggae", "dance", "blues",
           "afrocuban", "neworleans", "gospel")  # fmt: skip
 
@@ -61,7 +63,9 @@ def main() -> None:
         style = piece.style.split("/")[0]
         if piece.id in beats and piece.meter == (4, 4) and piece.split != "test" and style in STYLES:
             scores[style].append(piece.score)
-    result = {style: counted(scores[style]) for style in STYLES if scores[style]}
+    result = {
+        style: counted(scores[style], toms=style in TOMS, swing=style in SWING) for style in STYLES if scores[style]
+    }
     data = gzip.compress(json.dumps(result, separators=(",", ":")).encode(), 9, mtime=0)
     with atomic(arguments.output) as temporary:
         Path(temporary).write_bytes(data)
@@ -70,15 +74,23 @@ def main() -> None:
     print(len(data), "bytes")
 
 
-def counted(scores: list[Score]) -> dict[str, Any]:
-    """The counts of a style, on the grid that fits most of its performances."""
+def is_groove(bar: np.ndarray, *, toms: bool) -> bool:
+    """Whether a bar keeps time: a kick, one cymbal throughout, no crash but at its start, and toms only if allowed."""
+    struck = (bar[:, None] >> np.arange(len(DRUMS)) & 1).astype(bool)
+    count = dict(zip((name for name, _ in DRUMS), struck.sum(0), strict=True))
+    fill = count["low"] + count["mid"] + count["high"] + struck[1:, _INDEX[49]].sum()
+    return bool(count["kick"] and max(count["hat"], count["ride"]) >= 4 and (toms or not fill))
+
+
+def counted(scores: list[Score], *, toms: bool, swing: bool) -> dict[str, Any]:
+    """The counts of a style, from the performances in triplets if it swings, else from those that are straight."""
     swung = [grid(score, 12)[2] < grid(score, 16)[2] for score in scores]
-    steps = 12 if np.mean(swung) > 0.5 else 16
+    steps = 12 if swing else 16
     counts: dict[str, Counter[int]] = defaultdict(Counter)
     loud = np.zeros((len(DRUMS), steps))
     struck = np.zeros((len(DRUMS), steps))
     for score, swings in zip(scores, swung, strict=True):
-        if swings != (steps == 12):
+        if swings != swing:
             continue
         masks, velocity, _ = grid(score, steps)
         loud += velocity.sum(0).T
@@ -86,6 +98,8 @@ def counted(scores: list[Score]) -> dict[str, Any]:
         row = [0, 0, *masks.reshape(-1).tolist()]
         for place in range(2, len(row)):
             step, mask = (place - 2) % steps, row[place]
+            if not is_groove(masks[(place - 2) // steps], toms=toms):
+                continue
             two, one = row[place - 2], row[place - 1]
             contexts = [f"{step}", f"{step}|{one}", f"{step}|{two}|{one}"]
             if place - 2 >= steps:

@@ -34,7 +34,7 @@ from wavegen.music.attributes import MODES, Key, Meter
 from wavegen.music.corpora import SPLITS, TUNE_COLLECTIONS, Piece, music21_tunes
 from wavegen.music.harmony import HALVED, harmonise
 from wavegen.music.keys import estimate_key
-from wavegen.music.leadsheet import Bar, Chord, LeadSheet, NoteEvent
+from wavegen.music.leadsheet import Bar, Chord, LeadSheet, NoteEvent, bars_of
 from wavegen.music.score import Score
 from wavegen.music.tokens import encode, vocabulary
 
@@ -89,12 +89,12 @@ def tune_sheet(piece: Piece) -> LeadSheet:
     onset, duration, pitch = rows[-1]
     if end - onset - duration <= meter.ticks // 2:  # a last bar that the pickup completes
         rows[-1] = (onset, end - onset, pitch)
-    bars = in_bars(rows, meter, count)
+    bars = bars_of(rows, meter, count)
     if any(all(note[0] is None for note in bar) for bar in bars):
         raise InputError("an empty bar")
     key = tune_key(piece.score)
     chords = harmonise(bars, key, meter)
-    return LeadSheet(key, meter, style_of(piece), tuple(Bar(c, tuple(n)) for c, n in zip(chords, bars, strict=True)))
+    return LeadSheet(key, meter, style_of(piece), tuple(Bar(c, n) for c, n in zip(chords, bars, strict=True)))
 
 
 def quantised(score: Score) -> list[tuple[int, int, int]]:
@@ -115,21 +115,6 @@ def quantised(score: Score) -> list[tuple[int, int, int]]:
     return [(at, min(best[at][0], after) - at, best[at][1]) for at, after in zip(places, following, strict=True)]
 
 
-def in_bars(rows: list[tuple[int, int, int]], meter: Meter, count: int) -> list[list[NoteEvent]]:
-    """Notes as bars that are full: notes over bar lines are tied, gaps are rests."""
-    bars: list[list[NoteEvent]] = [[] for _ in range(count)]
-    at = 0
-    for onset, duration, pitch in [*rows, (count * meter.ticks, 0, 0)]:
-        for value, until in ((None, onset), (pitch, onset + duration)):
-            tied = False
-            while at < until and at < count * meter.ticks:
-                number = at // meter.ticks
-                piece = min(until, (number + 1) * meter.ticks) - at
-                bars[number].append((value, piece, tied and value is not None))
-                at, tied = at + piece, True
-    return bars
-
-
 def chorale_sheet(piece: list[list[int]]) -> LeadSheet:
     """The soprano of a chorale with its chords. InputError where the bars cannot be told."""
     grid = voices(piece)
@@ -144,7 +129,7 @@ def chorale_sheet(piece: list[list[int]]) -> LeadSheet:
     if lacking > width // 2 or count < MIN_BARS:
         raise InputError("the last bar is not full")
     grid = np.concatenate([grid, np.repeat(grid[-1:], lacking, axis=0)])
-    bars = in_bars(soprano(grid), meter, count)
+    bars = bars_of(soprano(grid), meter, count)
     halves = 2 if meter.name in HALVED else 1
     size = width // halves
     sheet = []
@@ -157,7 +142,7 @@ def chorale_sheet(piece: list[list[int]]) -> LeadSheet:
                 raise InputError("silence")
             if not chords or chord != chords[-1][1]:
                 chords.append((half * meter.ticks // 2, chord))
-        sheet.append(Bar(tuple(chords), tuple(notes)))
+        sheet.append(Bar(tuple(chords), notes))
     return LeadSheet(key, meter, "chorale", tuple(sheet))
 
 

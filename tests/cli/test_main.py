@@ -38,7 +38,8 @@ def commands() -> dict[str, typer.main.TyperCommand]:  # type: ignore[name-defin
 
 def test_the_commands() -> None:
     assert set(commands()) == {
-        "", "speak", "render", "resynth", "train", "evaluate", "evaluate vocoder", "evaluate speech",
+        "", "speak", "compose", "render", "resynth", "mel", "mel continue", "mel fill", "mel interpolate",
+        "mel transfer", "mel sample", "train", "evaluate", "evaluate vocoder", "evaluate speech",
         "models", "models list", "models show", "info", "bench",
     }  # fmt: skip
 

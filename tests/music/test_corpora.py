@@ -190,7 +190,7 @@ def test_piano_rolls_become_pitches_from_21(tmp_path):
     with pytest.raises(InputError, match="no validdata"):
         pianoroll_mat(path)
     path.write_bytes(b"nonsense")
-    with pytest.raises(InputError, match="not a readable .mat"):
+    with pytest.raises(InputError, match=r"not a readable \.mat"):
         pianoroll_mat(path)
 
 

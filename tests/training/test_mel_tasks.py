@@ -95,7 +95,7 @@ def test_the_vae_learns(parts: dict[str, list[Utterance]], cache: Path, tmp_path
     task = vae_task(parts, cache)
     trainer = Trainer(task, LOOP, tmp_path)
     batch = task.batch(0, 0, 1)
-    losses = [trainer._step(batch) for _ in range(80)]
+    losses = [{name: float(loss) for name, loss in trainer._step(batch).items()} for _ in range(80)]
     assert losses[-1]["error"] < 0.7 * losses[0]["error"]
     assert losses[-1]["gap"] < 0.8 * losses[0]["gap"]
     assert losses[-1]["kl"] > 2 * losses[0]["kl"]
@@ -112,14 +112,8 @@ def test_what_a_vae_is_judged_by(parts: dict[str, list[Utterance]], cache: Path,
     assert set(result.mels) == {"output/0", "recording/0"}
     mel = task.judged[0]
     error = ((model(mel).mel - mel) / model.mel_std[:, None]).abs().mean()
-    assert result.scalars["error"] == pytest.approx(float(error))
+    assert result.scalars["error"] == pytest.approx(error.item())
     assert result.mels["recording/0"].shape == (20, mel.shape[-1])
-
-
-def test_an_untrained_vae_fills_linearly(parts: dict[str, list[Utterance]], cache: Path) -> None:
-    task = vae_task(parts, cache)
-    scalars = task.validate(task.model.eval()).scalars
-    assert scalars["gap"] == pytest.approx(scalars["gap_linear"], rel=1e-4)
 
 
 def test_the_lstm_learns(parts: dict[str, list[Utterance]], cache: Path, tmp_path: Path) -> None:

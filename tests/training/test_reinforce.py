@@ -1,11 +1,13 @@
 """Reinforcement on a small recurrent model: rewards rise, the held-out likelihood stays, the same seed repeats."""
 
 import copy
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from wavegen.checkpoints import load, save
 from wavegen.errors import InputError
 from wavegen.music import rewards
 from wavegen.music.constraint import TuneConstraint
@@ -17,7 +19,18 @@ from wavegen.music.models.recurrent import (
     RecurrentScoreConfig,
 )
 from wavegen.music.tokens import vocabulary
-from wavegen.training.reinforce import ReinforceConfig, _advantages, _steps, heldout_nll, tune, write
+from wavegen.training.reinforce import (
+    ReinforceConfig,
+    _advantages,
+    _steps,
+    draw_plan,
+    heldout_nll,
+    main,
+    mean_rewards,
+    tune,
+    write,
+)
+from wavegen.training.tasks.score import TokenCorpus, write_corpus
 
 TUNE = vocabulary("tune")
 
@@ -154,3 +167,29 @@ def test_what_cannot_be_tuned_is_refused(tunes: list[np.ndarray]) -> None:
     rolls = LSTMScore(LSTMScoreConfig(vocabulary="pianoroll", embedding=8, hidden=8, layers=1))
     with pytest.raises(InputError, match="pianoroll"):
         tune(rolls, tunes, tunes, config)
+
+
+def test_mean_rewards_are_means_over_what_the_model_writes(tunes: list[np.ndarray]) -> None:
+    config = ReinforceConfig(steps=1, batch=4, bars=1, weights={"in_key": 1.0})
+    found = mean_rewards(small_model(), tunes, config, count=8, seed=3)
+    assert set(found) == {*rewards.WEIGHTS, "total"}
+    assert found["total"] == pytest.approx(found["in_key"])
+    random = np.random.default_rng(3)
+    model = small_model()
+    rows = [e for _ in range(2) for e in write(model, draw_plan(model, tunes, 1, random), 4, random)]
+    expected = np.mean([rewards.reward(e.tokens, {"in_key": 1.0}) for e in rows])
+    assert found["in_key"] == pytest.approx(expected)
+
+
+def test_the_command_writes_a_checkpoint_with_its_scores(
+    tunes: list[np.ndarray], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save(tmp_path / "lstm.safetensors", small_model(), card={"licence": "CC0-1.0"})
+    write_corpus(tmp_path / "tunes.npz", TokenCorpus("tune", tunes, tunes))
+    output = tmp_path / "tuned.safetensors"
+    main([str(tmp_path / "lstm.safetensors"), str(tmp_path / "tunes.npz"), "-o", str(output), "--minutes", "0.001"])
+    assert "in_key" in capsys.readouterr().out
+    tuned = load(output, role="score")
+    assert isinstance(tuned, LSTMScore)
+    assert tuned.card["licence"] == "CC0-1.0"
+    assert {"nll_before", "nll_after", "total_after"} <= set(tuned.card["scores"])

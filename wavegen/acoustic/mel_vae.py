@@ -24,6 +24,7 @@ from wavegen.errors import InputError
 from wavegen.nn.convnext import ConvNeXtBlock
 
 TIMBRE_STRIDE = 4  # frames between those that the timbre is averaged over
+FARTHEST = 8.0  # standard deviations of a band; nothing that is decoded lies further from its mean
 EDGE = 1e-4  # radians; closer directions are interpolated linearly
 
 
@@ -105,6 +106,7 @@ class MelVAE(nn.Module):
         self.timbre_encoder = _TimbreEncoder(c, bands)
         self.prior = _Prior(c)
         self.filler = _filler(c, bands)
+        self.trust = nn.Parameter(torch.full((bands,), 0.5))  # how far the reconstruction decides what fills a gap
         self.register_buffer("mel_mean", torch.zeros(bands))
         self.register_buffer("mel_std", torch.ones(bands))
         self.register_buffer("smoothing", _smoothing(bands, c.envelope), persistent=False)
@@ -153,7 +155,7 @@ class MelVAE(nn.Module):
 
     def decode(self, content: Tensor, timbre: Tensor, frames: int | None = None) -> Tensor:
         """Latents (batch, content, patches) and (batch, timbre) → mel of ``frames`` (default: patches × stride)."""
-        y: Tensor = self.decoder(content, timbre).float()
+        y: Tensor = self.decoder(content, timbre).float().clamp(-FARTHEST, FARTHEST)
         return (y * self.mel_std[:, None] + self.mel_mean[:, None])[..., :frames]
 
     @torch.inference_mode()
@@ -212,7 +214,8 @@ class MelVAE(nn.Module):
         x, y = bridge(self._standardised(mel), known), self._standardised(reconstruction)
         missing = ~known[:, None]
         departure = y - bridge(y, known)  # of the reconstruction from its own line
-        z = x + self.filler(torch.cat([x, departure, missing.to(x.dtype)], dim=1)).float()
+        more = self.filler(torch.cat([x, departure, missing.to(x.dtype)], dim=1)).float()
+        z = x + (self.trust[:, None] * departure + more).clamp(-FARTHEST, FARTHEST)
         return torch.where(missing, z * self.mel_std[:, None] + self.mel_mean[:, None], mel)
 
     def check(self, mel: Tensor) -> None:
@@ -360,7 +363,7 @@ class _TimbreEncoder(nn.Module):
 
 
 def _filler(c: MelVAEConfig, bands: int) -> nn.Sequential:
-    """Bridged mel, the reconstruction's departure from its own, mask → what the bridge lacks: untrained, nothing."""
+    """Bridged mel, the reconstruction's departure from its own, mask → what both lack: untrained, nothing."""
     embed, head = nn.Conv1d(2 * bands + 1, c.fine, 3, padding=1), nn.Conv1d(c.fine, bands, 3, padding=1)
     for parameter in head.parameters():
         nn.init.zeros_(parameter)

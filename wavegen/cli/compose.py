@@ -11,6 +11,7 @@ from wavegen.cli.report import Report
 from wavegen.errors import InputError
 
 if TYPE_CHECKING:
+    from wavegen.music.prompt import Plan
     from wavegen.music_jobs import Composed
 
 DEFAULT_OUTPUT = Path("music.wav")
@@ -125,13 +126,24 @@ def compose(
             **{name: value for name, value in arguments.items() if value is not None},
         )
         if number == 0:
-            for line in composed.plan.lines() if show_plan else composed.plan.warnings():
-                report.say(line)
+            _explain(composed.plan, show_plan, report)
         _write(composed, _numbered(target, number, variations), subtype, report)
         if stems is not None:
             _write_stems(composed, stems if variations == 1 else stems / str(number + 1), subtype)
         if plot is not None:
             _plot(composed, _numbered(plot, number, variations))
+
+
+def _explain(plan: "Plan", whole: bool, report: Report) -> None:
+    """The plan, or only what a reader must not miss: words that were not understood, and how contradictions end."""
+    if whole:
+        for line in plan.lines():
+            report.say(line)
+        return
+    if plan.unknown:
+        report.say(f"warning: not understood, and left aside: {', '.join(plan.unknown)}")
+    for note in plan.notes:
+        report.say(f"note: {note}")
 
 
 def _bars(text: str) -> tuple[int, int]:
@@ -174,4 +186,4 @@ def _plot(composed: "Composed", path: Path) -> None:
     from wavegen.music_jobs import notes_in_seconds
 
     assert composed.audio is not None
-    score_sheet(notes_in_seconds(composed.score), composed.audio, path, title=composed.plan.title)
+    score_sheet(notes_in_seconds(composed.score), composed.audio, path, title=composed.score.title)

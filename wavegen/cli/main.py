@@ -14,7 +14,7 @@ import typer
 from typer.exceptions import Abort, Exit, TyperException
 
 from wavegen import __version__
-from wavegen.cli import bench, compose, evaluate, info, models, render, resynth, speak, train
+from wavegen.cli import bench, compose, evaluate, info, mel, models, render, resynth, speak, train
 from wavegen.cli.report import Report
 from wavegen.errors import WavegenError
 
@@ -37,6 +37,7 @@ app.command()(compose.compose)
 app.command()(render.render)
 app.command()(resynth.resynth)
 app.command()(train.train)
+app.add_typer(mel.app, name="mel")
 app.add_typer(evaluate.app, name="evaluate")
 app.add_typer(models.app, name="models")
 app.command()(bench.bench)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from wavegen.audio.resample import resample
 from wavegen.errors import InputError, MissingDependencyError
 from wavegen.music.attributes import MODES, Attributes, Key
-from wavegen.music.keys import ALBRECHT_SHANAHAN, estimate_key
+from wavegen.music.keys import ALBRECHT_SHANAHAN, histogram
 from wavegen.music.score import Notes, Score
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def extract(score: Score, *, modes: Iterable[str] = ("major", "minor")) -> Extra
     pitched = score.merged()
     if not len(pitched):
         raise InputError("the score has no pitched notes")
-    heard, _ = estimate_key(pitched, last_note=True, modes=modes)
+    heard = notes_key(pitched, modes)
     _, numerator, denominator = score.meters[0]
     unit = 1.5 if (numerator, denominator) in ((6, 8), (9, 8), (12, 8)) else 1.0
     everything = score.merged(drums=True)
@@ -204,6 +204,25 @@ def hear_key(samples: Samples, rate: int, *, modes: Iterable[str] = ("major", "m
     frames = round(CLOSING * RATE / CQT_HOP)
     mean = (chroma / (chroma.sum(0) + 1e-9)).mean(1)
     closing, closing_bass = chroma[:, -frames:].mean(1), bass[:, -frames:].mean(1)
+    return _best_key(mean, closing, closing_bass, modes)
+
+
+def notes_key(notes: Notes, modes: Iterable[str] = ("major", "minor")) -> Key:
+    """The key of notes (n, 4), as :func:`hear_key` finds it: how long each pitch class sounds, and the last chord.
+
+    The last chord is all that sounds when the last note is struck; its bass is the lowest of it.
+    """
+    last = float(notes[:, 0].max())
+    final = notes[notes[:, 0] + notes[:, 1] > last + 1e-6]
+    closing = (np.bincount(final[:, 2].astype(int) % 12, minlength=12) > 0).astype(np.float64)
+    bass = np.eye(12)[int(final[:, 2].min()) % 12]
+    return _best_key(histogram(notes), closing, bass, modes)
+
+
+def _best_key(
+    mean: NDArray[np.float64], closing: NDArray[np.float64], bass: NDArray[np.float64], modes: Iterable[str]
+) -> Key:
+    """The key by weights (12,) of pitch classes: of the whole, of the last chord, and of its bass."""
     best, best_score = Key(0), -math.inf
     for mode in modes:
         profile, triad = _profile(mode), np.zeros(12)
@@ -211,7 +230,7 @@ def hear_key(samples: Samples, rate: int, *, modes: Iterable[str] = ("major", "m
         for tonic in range(12):
             score = _correlated(mean, np.roll(profile, tonic))
             score += CLOSING_WEIGHT * _correlated(closing, np.roll(triad, tonic))
-            score += BASS_WEIGHT * _correlated(closing_bass, np.roll(np.eye(12)[0], tonic))
+            score += BASS_WEIGHT * _correlated(bass, np.roll(np.eye(12)[0], tonic))
             if score > best_score:
                 best, best_score = Key(tonic, mode), score
     return best

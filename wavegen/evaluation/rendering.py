@@ -34,48 +34,56 @@ def log_mel_distance(waveform: Samples, reference: Samples, spec: FeatureSpec) -
 
 @dataclass(frozen=True)
 class OnsetScore:
-    """``within``: the share of notes whose onset is found within 30 ms of where it is written; ``notes`` looked at."""
+    """Shares of notes whose onset in a rendering lies within 30 ms of the sampler's own, and of where it is written.
 
-    within: float
-    median_error: float  # seconds, signed: positive is late
+    ``sampler`` is that share in the sampler's own rendering: soft attacks begin late in it too. ``notes`` were judged.
+    """
+
+    agreeing: float
+    written: float
+    sampler: float
     notes: int
 
 
-def onset_score(waveform: Samples, rate: int, score: Score) -> OnsetScore:
-    """Whether notes begin where they are written, looked for at each note's own harmonics.
+def onset_score(waveform: Samples, reference: Samples, rate: int, score: Score) -> OnsetScore:
+    """Compare the onsets of a rendering of one part (samples,) with those of the sampler's, aligned."""
+    written, _ = _pitched_onsets(score)
+    mine, theirs = (onset_times(x, rate, score) for x in (waveform, reference))
+    judged = np.isfinite(mine) & np.isfinite(theirs)
 
-    The energy at the first four harmonics is followed in steps of 128 samples; a note's onset is where its logarithm
-    rises the most within 80 ms of the written time. A note that repeats a pitch which has sounded within the last
-    80 ms, or an octave, twelfth or double octave of such a note, is left out, as are drums: their rise is not their own.
+    def share(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
+        return float((np.abs(a - b)[judged] <= TOLERANCE).mean()) if judged.any() else float("nan")
+
+    return OnsetScore(share(mine, theirs), share(mine, written), share(theirs, written), int(judged.sum()))
+
+
+def onset_times(waveform: Samples, rate: int, score: Score) -> NDArray[np.float64]:
+    """Where each pitched note of a score, in the order of ``score.merged()``, begins to sound, in seconds; or NaN.
+
+    The energy at a note's first four harmonics is followed in steps of 128 samples; it begins where its logarithm rises
+    the most within 80 ms of the written time. A note near which the same pitch begins, or an octave, twelfth or double
+    octave of it, is left out (NaN): the rise there is not its own. So are drums.
     """
     times, pitches = _pitched_onsets(score)
     spectrum = _spectrum(waveform)
-    frames = spectrum.shape[1]
-    errors = []
+    found = np.full(len(times), np.nan)
     for index, (time, pitch) in enumerate(zip(times, pitches, strict=True)):
         near = np.abs(times - time) < 2 * SEARCH
         shared = np.isin(np.abs(pitches - pitch), (0, 12, 19, 24))
         shared[index] = False
         if (near & shared).any():
             continue
-        bins = [
-            round(h * 440 * 2 ** ((pitch - 69) / 12) * WINDOW / rate)
-            for h in range(1, HARMONICS + 1)
-            if h * 440 * 2 ** ((pitch - 69) / 12) < 0.45 * rate
-        ]
+        base = 440 * 2 ** ((pitch - 69) / 12)
+        bins = [round(h * base * WINDOW / rate) for h in range(1, HARMONICS + 1) if h * base < 0.45 * rate]
         energy = np.sum([spectrum[b - 1 : b + 2].sum(axis=0) for b in bins if b >= 1], axis=0)
         level = np.log(energy + 1e-3 * energy.max() + 1e-12)
         rise = level[4:] - level[:-4]  # centred on frame i + 2
         centre = time * rate / HOP - 2
         reach = SEARCH * rate / HOP
-        low, high = max(0, round(centre - reach)), min(frames - 4, round(centre + reach) + 1)
-        if high - low < 3:
-            continue
-        errors.append((low + int(np.argmax(rise[low:high])) - centre) * HOP / rate)
-    found = np.array(errors)
-    if not len(found):
-        return OnsetScore(float("nan"), float("nan"), 0)
-    return OnsetScore(float((np.abs(found) <= TOLERANCE).mean()), float(np.median(found)), len(found))
+        low, high = max(0, round(centre - reach)), min(len(rise), round(centre + reach) + 1)
+        if high - low >= 3:
+            found[index] = (low + int(np.argmax(rise[low:high])) + 2) * HOP / rate
+    return found
 
 
 def _pitched_onsets(score: Score) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

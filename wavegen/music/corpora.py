@@ -90,7 +90,7 @@ def musicnet(folder: PathName, *, progress: Progress | None = None) -> Iterator[
             raise InputError(f"{file}: work {file.stem} is not in musicnet_metadata.csv")
         work = works[file.stem]
         title = f"{work['composer']}: {work['composition']}"
-        split = "validation" if kind == "train" and _share(normalised_title(title)) < 0.1 else kind
+        split = "validation" if kind == "train" and _share(" ".join(normalised_words(title))) < 0.1 else kind
         score = replace(_musicnet_score(file), title=f"{title}, {work['movement']}")
         yield _piece(file.stem, score.title, score, split, work["ensemble"], "CC-BY-4.0")
         _report(progress, index, len(files))
@@ -120,7 +120,8 @@ def nottingham(folder: PathName, *, progress: Progress | None = None) -> Iterato
     lie flat are split by their tunes. The style is the file's name without its number ("jigs", "waltzes").
     """
     root = Path(folder)
-    files = sorted((*root.glob("*.mid"), *root.glob("*/*.mid")), key=_natural)
+    folders = [root, *(root / name for name in _SPLIT_NAMES)]
+    files = sorted((file for folder in folders for file in folder.glob("*.mid")), key=_natural)
     _require_any(files, root, "*.mid")
     pieces = []
     for index, file in enumerate(files):
@@ -505,9 +506,9 @@ def _piece(name: str, title: str, score: Score, split: str, style: str, licence:
     return Piece(name, title, score, split, style, score.meters[0][1:], licence)
 
 
-def _natural(path: Path) -> tuple[str, int, str]:
-    match = re.search(r"\d+", path.stem)
-    return (path.stem[: match.start()] if match else path.stem, int(match[0]) if match else 0, str(path))
+def _natural(path: Path) -> list[tuple[str, int]]:
+    """Orders paths by their text, but numbers in them by value."""
+    return [(text, int(number or 0)) for text, number in re.findall(r"(\D+)(\d*)", "/" + str(path))]
 
 
 def _report(progress: Progress | None, index: int, total: int) -> None:

@@ -5,11 +5,14 @@ token is credited with the rewards that follow it, less a baseline (REINFORCE, W
 the model that learned from data is a cost: loss = - mean(advantage * log p) + kl * KL(p || p before).
 """
 
+import argparse
 import copy
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,6 +28,8 @@ from wavegen.music.models.recurrent import RecurrentScore
 from wavegen.music.sampling import distribution, draw
 from wavegen.music.tokens import IntArray
 
+JUDGES = 60  # about how many held-out tunes the command line takes to follow the NLL
+
 
 @dataclass(frozen=True)
 class ReinforceConfig:
@@ -39,8 +44,8 @@ class ReinforceConfig:
     minutes: float | None = None
     batch: int = 12
     bars: int = 8
-    learning_rate: float = 2e-4
-    kl: float = 0.5
+    learning_rate: float = 3e-4
+    kl: float = 0.2
     nll_limit: float = 0.05
     validate_steps: int = 10
     clip: float = 1.0
@@ -172,6 +177,34 @@ def tune(
     return Tuned(run.nll_before, heldout_nll(model, held_out), tuple(run.history))
 
 
+def mean_rewards(
+    model: NeuralScoreModel, tunes: Sequence[IntArray], config: ReinforceConfig, *, count: int = 204, seed: int = 0
+) -> dict[str, float]:
+    """Each reward by name, and "total", as means over ``count`` or a few more tunes that a model writes.
+
+    They are written as in tuning: ``config.batch`` of a plan, whose style, metre and mode a random tune gives.
+    """
+    generator = np.random.default_rng(seed)
+    rows: list[dict[str, float]] = []
+    while len(rows) < count:
+        plan = draw_plan(model, tunes, config.bars, generator)
+        for episode in write(model, plan, config.batch, generator):
+            found = rewards.scores(rewards.read_line(episode.tokens))
+            rows.append(found | {"total": rewards.total(found, config.weights)})
+    table = {name: np.array([row[name] for row in rows]) for name in rows[0]}
+    return {name: float(np.nanmean(v)) if not np.isnan(v).all() else math.nan for name, v in table.items()}
+
+
+def draw_plan(
+    model: NeuralScoreModel, tunes: Sequence[IntArray], bars: int, generator: np.random.Generator
+) -> TuneConstraint:
+    """A plan with the style, metre and mode of a random tune; no cadence, so that ending well is learned."""
+    vocab = model.vocabulary
+    prefix = tunes[int(generator.integers(len(tunes)))][:3]
+    style, meter, mode = (vocab.names[token].partition("_")[2] for token in prefix)
+    return TuneConstraint(vocab, style=style, meter=meter, mode=mode, bars=bars, cadence=None, prefix=True)
+
+
 class _Run:
     """The state of one tuning."""
 
@@ -196,7 +229,7 @@ class _Run:
 
     def step(self) -> float:
         """Write a batch, learn from it; its mean reward comes back."""
-        plan = self._plan()
+        plan = draw_plan(self.model, self.tunes, self.config.bars, self.generator)
         episodes = write(self.model, plan, self.config.batch, self.generator)
         credits = [rewards.credit(episode.tokens, self.config.weights) for episode in episodes]
         vocab = self.model.vocabulary
@@ -237,15 +270,6 @@ class _Run:
         self.kl = max(self.kl, 1e-3) * 2 if rise > 0.8 else self.kl / 1.5 if rise < 0.4 else self.kl
         return checkpoint
 
-    def _plan(self) -> TuneConstraint:
-        """Style, metre and mode of a random tune; no cadence, so that ending well is learned."""
-        vocab = self.model.vocabulary
-        prefix = self.tunes[int(self.generator.integers(len(self.tunes)))][:3]
-        style, meter, mode = (vocab.names[token].partition("_")[2] for token in prefix)
-        return TuneConstraint(
-            vocab, style=style, meter=meter, mode=mode, bars=self.config.bars, cadence=None, prefix=True
-        )
-
 
 def _advantages(
     credits: Sequence[NDArray[np.float64]], ticks: Sequence[NDArray[np.int64]]
@@ -285,3 +309,52 @@ def heldout_nll(model: NeuralScoreModel, tunes: Sequence[IntArray], *, batch: in
         nats += float(model.nll(tokens.to(device), counts.to(device)).double().sum())
         count += int((counts - 1).sum())
     return nats / count
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command line: tunes a checkpoint, prints each reward and the NLL before and after, writes a checkpoint."""
+    from wavegen.checkpoints import load, save
+    from wavegen.training.tasks.score import read_corpus
+
+    parser = argparse.ArgumentParser(
+        prog="python -m wavegen.training.reinforce", description="Tune a score model with music-theory rewards."
+    )
+    parser.add_argument("model", help="a checkpoint of an LSTM, GRU or Transformer of tunes")
+    parser.add_argument("corpus", type=Path, help="the .npz of tunes it learned from")
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="the checkpoint to write")
+    parser.add_argument("--minutes", type=float, default=8.0)
+    parser.add_argument("--learning-rate", type=float, default=ReinforceConfig.learning_rate)
+    parser.add_argument("--kl", type=float, default=ReinforceConfig.kl)
+    parser.add_argument("--nll-limit", type=float, default=ReinforceConfig.nll_limit)
+    parser.add_argument("--seed", type=int, default=ReinforceConfig.seed)
+    options = parser.parse_args(arguments)
+    config = ReinforceConfig(
+        minutes=options.minutes,
+        learning_rate=options.learning_rate,
+        kl=options.kl,
+        nll_limit=options.nll_limit,
+        seed=options.seed,
+    )
+    model = load(options.model, role="score")
+    if not isinstance(model, NeuralScoreModel):
+        raise InputError(f"{options.model}: only a model that learns by gradients can be tuned")
+    corpus = read_corpus(options.corpus)
+    stride = max(2, len(corpus.validation) // JUDGES)
+    judges = corpus.validation[::stride]
+    # The others say what the tuning did to tunes that did not guide it.
+    others = [tune for place, tune in enumerate(corpus.validation) if place % stride]
+    before = {"nll": heldout_nll(model, others)} | mean_rewards(model, corpus.train, config)
+    tuned = tune(model, corpus.train, judges, config, report=lambda checkpoint: print(checkpoint, flush=True))
+    after = {"nll": heldout_nll(model, others)} | mean_rewards(model, corpus.train, config)
+    for name in before:
+        print(f"{name:18} {before[name]:.4f} -> {after[name]:.4f}")
+    print(f"{'NLL that guided':18} {tuned.nll_before:.4f} -> {tuned.nll_after:.4f}")
+    card: dict[str, Any] = dict(getattr(model, "card", {}))
+    scores = {
+        f"{name}_{when}": round(row[name], 4) for when, row in (("before", before), ("after", after)) for name in row
+    }
+    save(options.output, model, card=card | {"summary": "Tuned with music-theory rewards", "scores": scores})
+
+
+if __name__ == "__main__":
+    main()

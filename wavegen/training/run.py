@@ -25,6 +25,8 @@ TASKS = {
     "speech": ("wavegen.training.tasks.speech", "SpeechTask"),
     "score": ("wavegen.training.tasks.score", "ScoreTask"),
     "score-mel": ("wavegen.training.tasks.score_mel", "ScoreMelTask"),
+    "mel-vae": ("wavegen.training.tasks.mel", "MelVAETask"),
+    "mel-lstm": ("wavegen.training.tasks.mel", "MelLSTMTask"),
 }
 
 

@@ -21,7 +21,8 @@ from wavegen.nn.convnext import ConvNeXtBlock
 from wavegen.vocoders.base import Vocoder, spans
 from wavegen.vocoders.griffin_lim import Projection
 
-QUIETEST = -9.0  # natural logarithm of a magnitude, below which nothing is heard
+QUIETEST, LOUDEST = -9.0, 8.0  # natural logarithms of magnitudes: below nothing is heard, above lies no waveform
+CORRECTIONS = 2
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,21 @@ class SpectralVocoder(Vocoder):
         for block in self.blocks:
             x = block(x)
         y = self.head(self.last_norm(x.transpose(1, 2))) + self.direct(standard.transpose(1, 2))
-        return y.transpose(1, 2).float() + self.spectrum_mean[:, None]
+        log: Tensor = y.transpose(1, 2).float() + self.spectrum_mean[:, None]
+        return log.clamp(max=LOUDEST)
+
+    def magnitude(self, mel: Tensor) -> Tensor:
+        """The linear magnitude, brought to the mel that it was made from by Richardson-Lucy steps.
+
+        Each step scales a bin by what its bands ask for, so the network's fine structure stays, and its level is right.
+        """
+        magnitude = torch.exp(self.log_magnitude(mel))
+        filters = self.projection.extractor.filters
+        target, weight = self.projection.extractor.expand(mel), filters.sum(dim=0).clamp(min=1e-8)[:, None]
+        for _ in range(CORRECTIONS):
+            ratio = target / torch.matmul(filters, magnitude).clamp(min=self.spec.floor)
+            magnitude = magnitude * torch.matmul(filters.T, ratio) / weight
+        return torch.where(magnitude > math.exp(QUIETEST), magnitude, 0.0)
 
     def forward(self, mel: Tensor) -> Tensor:
         self.check(mel)
@@ -99,27 +114,24 @@ class SpectralVocoder(Vocoder):
     def stream(self, chunks: Iterable[Tensor], block: int = 256) -> Iterator[Tensor]:
         """As :meth:`Vocoder.stream`. Phases run on from chunk to chunk."""
         hop, extra = self.spec.hop, self.projection.extra
-        position = -extra  # of the next frame to come out, counted in the mel's frames
-        pending: list[tuple[Tensor, int, int]] = []
-        for joint, start, count in spans(self._joint(chunks, block), block, self.reach):
-            pending.append((joint, start, count))
-            if len(pending) == 2:  # the last one is known to be so only when no other follows
-                yield from self._samples(*pending.pop(0), position, last=False)
-                position += count
-        for joint, start, count in pending:
-            yield from self._samples(joint, start, count, position, last=True)
-
-    def _samples(self, joint: Tensor, start: int, count: int, position: int, last: bool) -> Iterator[Tensor]:
-        """The samples of ``count`` frames from ``start`` on, without those of frames that stand outside the mel."""
-        hop, extra = self.spec.hop, self.projection.extra
         bins = self.spec.n_fft // 2 + 1
-        magnitude, angle = joint[:, :bins], joint[:, bins:]
-        wave = self.projection.iterate(magnitude, torch.polar(torch.ones_like(angle), angle))
-        first = max(start, start - position)
-        stop = start + count - (extra if last else 0)
-        if stop > first:
-            # A mel frame's first sample lies half a hop before its centre, where the transform counts from.
-            yield wave[:, first * hop - hop // 2 : stop * hop - hop // 2]
+        before = extra  # frames still to come that stand before the mel's first
+        held: Tensor | None = None  # samples of as many frames as stand behind its last
+        for joint, start, count in spans(self._joint(chunks, block), block, self.reach):
+            magnitude, angle = joint[:, :bins], joint[:, bins:]
+            wave = self.projection.iterate(magnitude, torch.polar(torch.ones_like(angle), angle))
+            skipped = min(before, count)
+            before -= skipped
+            if skipped == count:
+                continue
+            # A frame's first sample lies half a hop before its centre, where the transform counts from.
+            first, last = (start + skipped) * hop - hop // 2, (start + count) * hop - hop // 2
+            wave = F.pad(wave, (0, max(0, last - wave.shape[-1])))[:, first:last]
+            wave = wave if held is None else torch.cat([held, wave], dim=-1)
+            ready = max(0, wave.shape[-1] - extra * hop)
+            held = wave[:, ready:]
+            if ready:
+                yield wave[:, :ready]
 
     def _joint(self, chunks: Iterable[Tensor], block: int) -> Iterator[Tensor]:
         """Magnitudes and phase angles, (batch, 2 × bins, frames), with ``extra`` frames before and behind the mel's."""
@@ -128,8 +140,7 @@ class SpectralVocoder(Vocoder):
         final: Tensor | None = None
         checked = (self._checked(chunk) for chunk in chunks)
         for mel, start, count in spans(checked, block, self.network_context):
-            magnitude = torch.exp(self.log_magnitude(mel)[..., start : start + count])
-            magnitude = torch.where(magnitude > math.exp(QUIETEST), magnitude, 0.0)
+            magnitude = self.magnitude(mel)[..., start : start + count]
             if final is None:
                 magnitude = F.pad(magnitude, (extra, 0), mode="replicate")
             final = magnitude[..., -1:]

@@ -168,16 +168,12 @@ class GMM(ScoreModel):
         if self._mixtures_found is None:
             if not self.config.counts:
                 raise InputError("the mixtures have learned nothing yet: fit them, or load some")
-            self._mixtures_found = [
-                _Mixture(
-                    *(
-                        self.get_buffer(f"{name}{i}").double().numpy()
-                        for name in ("prior", "centre", "scale", "weight", "mean", "factor")
-                    ),
-                    candidates=candidates,
-                )
-                for i, candidates in enumerate(self.candidates)
-            ]
+            found = []
+            for i, candidates in enumerate(self.candidates):
+                names = ("prior", "centre", "scale", "weight", "mean", "factor")
+                values = {name: self.get_buffer(f"{name}{i}").double().numpy() for name in names}
+                found.append(_Mixture(candidates=candidates, **values))
+            self._mixtures_found = found
         return self._mixtures_found
 
     def fit(

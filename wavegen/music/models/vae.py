@@ -309,7 +309,7 @@ class ScoreVAE(NeuralScoreModel):
     def _latents(self, given: Tensor | None, segment: int, digest: int) -> Tensor:
         if given is not None and segment < len(given):
             return given[segment : segment + 1].to(self.unknown.device)
-        generator = torch.Generator().manual_seed((self.seed << 32) + digest)
+        generator = torch.Generator().manual_seed(zlib.crc32(b"%d %d" % (self.seed, digest)))
         return torch.randn(self.config.particles, self.config.latent, generator=generator).to(self.unknown.device)
 
     @torch.no_grad()

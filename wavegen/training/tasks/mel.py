@@ -76,7 +76,7 @@ class MelLSTMTaskConfig:
     batch: int = 16
     frames: int = 192
     gain_db: tuple[float, ...] = (-12.0, 6.0)
-    noise: float = 0.3
+    noise: float = 0.1
 
     def __post_init__(self) -> None:
         require_segments(self.batch, self.frames, self.gain_db)
@@ -212,7 +212,7 @@ class MelVAETask(_MelTask):
         weighed = (error * (1 + c.peak_weight * loudness(mel))).mean()
         trainer.update("model", weighed + c.fill_weight * gap + risen * kl + c.prior_weight * prior)
         return {
-            "error": error.detach().mean(),
+            "error": error.mean().detach(),
             "gap": gap.detach(),
             "kl": (content_kl + timbre_kl).detach(),
             "prior": prior.detach(),

@@ -86,7 +86,7 @@ class ScoreMelTask(Task):
             mels.append(self._mel([self._wave(self.train_set, item, 0, item.samples // self.spec.hop)])[0])
         joined = torch.cat(mels, dim=1)
         self.model.mel_mean.copy_(joined.mean(dim=1))
-        self.model.mel_std.copy_(joined.std(dim=1) + 1e-3)
+        self.model.mel_std.copy_(joined.std(dim=1).clamp(min=0.1))
 
     def _wave(self, data: RenderedSet, item: RenderedItem, first: int, frames: int) -> Tensor:
         hop, pad = self.spec.hop, self.spec.pad

@@ -1,0 +1,132 @@
+"""From a prompt to a score and its sound: the jobs, with small untrained models."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from wavegen import music_jobs
+from wavegen.errors import InputError
+from wavegen.music.midi import read_midi, write_midi
+from wavegen.music.score import Score, Track
+
+PROMPT = "a waltz in G major for flute and piano, 120 bpm, 4 bars"
+
+
+def tune(bars: int = 4) -> Score:
+    """C major arpeggios in 4/4 on a violin over a bass."""
+    melody = [[b * 4 + i, 0.9, 60 + 4 * i, 80] for b in range(bars) for i in range(4)]
+    bass = [[b * 4.0, 4.0, 36, 70] for b in range(bars)]
+    return Score((Track(40, False, "violin", np.array(melody, float)), Track(32, False, "bass", np.array(bass))))
+
+
+def compose(orchestra: dict[str, str], prompt: str = PROMPT, **options: object) -> music_jobs.Composed:
+    return music_jobs.compose(prompt, **{**orchestra, **options})  # type: ignore[arg-type]
+
+
+def test_what_the_prompt_asks_for(orchestra: dict[str, str]) -> None:
+    made = compose(orchestra)
+    assert (made.attributes.key.name, made.attributes.meter.name, made.attributes.bars) == ("G major", "3/4", 4)
+    assert [track.program for track in made.score.tracks] == [73, 0]
+    assert made.score.tempos == ((0.0, 120.0),)
+    assert made.audio is not None
+    assert made.audio.duration == pytest.approx(6.0, abs=1.5)
+    assert set(made.stems) == {"flute", "acoustic-grand-piano"}
+    assert float(np.abs(made.audio.samples).max()) == pytest.approx(music_jobs.PEAK, abs=1e-3)
+
+
+def test_stems_sum_to_the_mix(orchestra: dict[str, str]) -> None:
+    made = compose(orchestra)
+    assert made.audio is not None
+    total = sum(stem.samples for stem in made.stems.values())
+    np.testing.assert_allclose(total, made.audio.samples, atol=1e-6)
+
+
+def test_the_same_seed_gives_the_same_samples(orchestra: dict[str, str]) -> None:
+    a, b, c = (compose(orchestra, seed=seed) for seed in (3, 3, 4))
+    assert a.score == b.score
+    assert a.audio is not None
+    assert b.audio is not None
+    np.testing.assert_array_equal(a.audio.samples, b.audio.samples)
+    assert a.score != c.score
+
+
+def test_without_sound_nothing_else_is_loaded(orchestra: dict[str, str], tmp_path: Path) -> None:
+    made = music_jobs.compose(PROMPT, model=orchestra["model"], acoustic="none", vocoder="none", render=False)
+    assert made.audio is None
+    write_midi(tmp_path / "a.mid", made.score)
+    assert read_midi(tmp_path / "a.mid").note_count == made.score.note_count
+
+
+def test_a_primer_decides_what_is_not_said(orchestra: dict[str, str]) -> None:
+    primer = tune()
+    made = compose(orchestra, "", primer=primer, render=False)
+    assert made.attributes.bars == 8
+    assert made.attributes.meter.name == "4/4"
+    assert [t.program for t in made.score.tracks] == [40, 32]
+    first = made.score.tracks[0].notes
+    np.testing.assert_array_equal(first[first[:, 0] < 16], primer.tracks[0].notes)
+    assert (first[:, 0] >= 16).any()
+    longer = compose(orchestra, "10 bars", primer=primer, render=False)
+    assert longer.attributes.bars == 10
+
+
+def test_infill_leaves_the_rest(orchestra: dict[str, str]) -> None:
+    primer = tune()
+    made = compose(orchestra, "", primer=primer, infill=(2, 3), render=False)
+    for before, after in zip(primer.tracks, made.score.tracks, strict=True):
+        outside = [n[(n[:, 0] < 4) | (n[:, 0] >= 12)] for n in (before.notes, after.notes)]
+        np.testing.assert_array_equal(*outside)
+    assert made.score.tracks[0] != primer.tracks[0]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"prompt": "  "}, "prompt is empty"),
+        ({"infill": (1, 2)}, "infill: names bars"),
+        ({"temperature": -1.0}, "temperature"),
+        ({"top_p": 0.0}, "top_p"),
+        ({"top_k": 2.5}, "top_k"),
+        ({"renderer": "magic"}, "renderer"),
+        ({"prompt": "a waltz in 4/4"}, "4/4"),
+        ({"bars": 0}, "bars"),
+        ({"bars": 10000}, "bars"),
+        ({"tempo": 0}, "tempo"),
+        ({"tempo": 10000}, "tempo"),
+        ({"instruments": "theremophone"}, "theremophone"),
+        ({"primer": tune(), "meter": "3/4", "prompt": ""}, "primer is in 4/4"),
+        ({"primer": Score(()), "prompt": ""}, "no notes"),
+        ({"primer": tune(), "prompt": "", "infill": (3, 9)}, "3-9"),
+    ],
+)
+def test_refused(orchestra: dict[str, str], options: dict[str, object], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        compose(orchestra, **options)  # type: ignore[arg-type]
+
+
+def test_rendering_keeps_time(orchestra: dict[str, str]) -> None:
+    """A part is silent until its first note, and after its last has rung out."""
+    rests = Score((Track(73, False, "", np.array([[8.0, 1.0, 72, 90], [24.0, 0.5, 60, 90]])),))
+    wave = music_jobs.render_score(rests, acoustic=orchestra["acoustic"], vocoder=orchestra["vocoder"]).audio
+    heard = np.abs(wave.samples[0]) > 0
+    assert 3.5 * 24000 < np.argmax(heard) < 4.0 * 24000
+    assert not heard[round(6.0 * 24000) : round(11.5 * 24000)].any()
+    assert heard[round(12.0 * 24000) : round(12.2 * 24000)].any()
+
+
+def test_a_score_that_cannot_be_rendered(orchestra: dict[str, str], tmp_path: Path) -> None:
+    small = {name: orchestra[name] for name in ("acoustic", "vocoder")}
+    with pytest.raises(InputError, match="no notes"):
+        music_jobs.render_score(Score(()), **small)
+    with pytest.raises(InputError, match="at most 7,200 s"):
+        music_jobs.render_score(replace(tune(), tempos=((0.0, 0.1),)), **small)
+    (tmp_path / "bad.mid").write_bytes(b"MThd nothing")
+    with pytest.raises(InputError, match=r"bad\.mid"):
+        music_jobs.render_score(tmp_path / "bad.mid", **small)
+
+
+def test_drawing_gets_seconds() -> None:
+    notes = music_jobs.notes_in_seconds(tune(1))
+    np.testing.assert_allclose(notes["acoustic-bass"], [[0.0, 2.0, 36, 70]])

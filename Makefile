@@ -1,4 +1,4 @@
-# make demo   set up what speaking needs, and speak a sentence into demo.wav
+# make demo   set up what is needed, speak a sentence into demo.wav and compose a tune into demo-music.wav
 # make test   set up everything else, then lint, type-check and test
 # make kernels, sanitize   build the compiled kernels anew; run their tests under sanitizers
 #
@@ -11,6 +11,7 @@ TORCH ?= torch==2.13.0
 SETUPTOOLS ?= setuptools==84.2.1
 TORCHAUDIO ?= torchaudio==2.11.0
 TEXT ?= The waveform begins as silence. A sentence later, it is a voice.
+MUSIC ?= a slow waltz in G major for flute and piano, 90 bpm, 16 bars
 
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
@@ -19,6 +20,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 demo: .venv/.demo
 	$(BIN)/wavegen speak "$(TEXT)" -o demo.wav
+	$(BIN)/wavegen compose "$(MUSIC)" -o demo-music.wav
 
 test: lint
 	$(BIN)/python -m pytest --cov
@@ -38,7 +40,7 @@ sanitize: .venv/.test
 	PYTHON=$(BIN)/python tests/csrc/sanitize.sh
 
 clean:
-	rm -rf .venv build dist wavegen/*.so *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage htmlcov demo.wav
+	rm -rf .venv build dist wavegen/*.so *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage htmlcov demo.wav demo-music.wav
 
 .venv/.torch:
 	$(PYTHON) -m venv .venv

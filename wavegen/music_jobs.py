@@ -42,6 +42,7 @@ SCORE_TEMPERATURE = (0.0, 10.0)
 SCORE_TOP_K = (0, 10000)
 VARIATIONS = (1, 100)
 SCORE_MODELS = ("transformer", "lstm", "gru", "ngram", "hmm", "gmm", "vae", "gan", "reinforce", "mcts", "ensemble")
+SIMULATIONS = 8  # a bar, of the tree search
 MEMBERS = ("transformer", "lstm", "gru")  # of the ensemble
 
 
@@ -113,7 +114,7 @@ def compose(
     made = compose_score(
         attributes, chosen, temperature=temperature, top_k=top_k, top_p=top_p, primer=start, infill=infill
     )
-    composed = Composed(made.score, made.leadsheet, attributes, plan)
+    composed = Composed(made.score, made.leadsheet, made.attributes, plan)
     if not render:
         return composed
     sound = render_score(
@@ -152,7 +153,7 @@ def score_model(name: str, device: str = "cpu") -> ScoreModel:
     if name == "ensemble":
         return Ensemble([_score_model(member, device) for member in MEMBERS])
     if name == "mcts":
-        return MCTS(_score_model("lstm", device))
+        return MCTS(_score_model("lstm", device), simulations=SIMULATIONS)
     return _score_model(name, device)
 
 

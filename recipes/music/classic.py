@@ -24,13 +24,13 @@ from wavegen.music.tokens import IntArray
 from wavegen.training.tasks.score import read_corpus
 
 SIZES: dict[str, dict[str, Any]] = {
-    "ngram": {"order": 6, "least": 2},
+    "ngram": {"order": 7, "least": 3},
     "hmm": {"states": 96},
     "gmm": {"components": 24},
 }
 LEARNING: dict[str, dict[str, Any]] = {"ngram": {}, "hmm": {"iterations": 25}, "gmm": {}}
 SUMMARIES = {
-    "ngram": "Markov model of lead sheets: Kneser-Ney over 6 tokens",
+    "ngram": "Markov model of lead sheets: Kneser-Ney over 7 tokens",
     "hmm": "Hidden Markov model of lead sheets, 96 states",
     "gmm": "Gaussian mixtures of the numbers of lead sheets' tokens",
 }

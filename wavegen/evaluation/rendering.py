@@ -19,7 +19,7 @@ TOLERANCE = 0.030  # seconds
 SEARCH = 0.080  # seconds around a written onset in which it is looked for
 HOP, WINDOW = 128, 2048  # samples of the onset detector, of about 24 kHz audio
 HARMONICS = 4
-CHROMA_SECONDS = 0.25
+CHROMA_SECONDS = 0.5
 
 Samples = NDArray[np.float32]
 
@@ -99,10 +99,10 @@ def _spectrum(waveform: Samples) -> NDArray[np.float64]:
 
 
 def chroma_correlation(waveform: Samples, rate: int, score: Score) -> float:
-    """Pearson correlation between the chroma of a waveform (constant-Q) and the score's, in spans of a quarter second.
+    """Pearson correlation between the chroma of a waveform (constant-Q) and the score's, in spans of half a second.
 
-    The score's chroma is the time each pitch class is held in a span, drums left out. MissingDependencyError without
-    librosa.
+    The score's chroma is the time each pitch class is held in a span, drums left out: leave them out of the waveform
+    too. A sampler's own rendering reaches about 0.82. MissingDependencyError without librosa.
     """
     require("librosa")
     import librosa

@@ -19,7 +19,7 @@ from wavegen.music.tokens import decode, encode, encode_steps, vocabulary
 
 SIZES = {"embedding": 24, "encoder": 24, "context": 8, "hidden": 48, "latent": 6, "particles": 8}
 TUNE, ROLL = vocabulary("tune"), vocabulary("pianoroll")
-FIGURES = ((60, 60, 60, 60), (64, 65, 64, 65), (67, 65, 67, 65), (72, 71, 69, 67))
+FIGURES = ((72, 72, 72, 72), (76, 77, 76, 77), (74, 71, 74, 71), (69, 67, 69, 67))  # their means near C5
 
 
 def toy(seed: int, bars: int = 4) -> list[int]:
@@ -36,10 +36,10 @@ def toy(seed: int, bars: int = 4) -> list[int]:
     return TUNE.tokens([*names, "End"]).tolist()
 
 
-def trained(steps: int = 240) -> ScoreVAE:
+def trained(steps: int = 400) -> ScoreVAE:
     torch.manual_seed(1)
-    model = ScoreVAE(ScoreVAEConfig(**SIZES, word_dropout=0.2, free=4.0))
-    optimiser = torch.optim.Adam(model.parameters(), 2e-2)
+    model = ScoreVAE(ScoreVAEConfig(**SIZES, word_dropout=0.3, free=3.0))
+    optimiser = torch.optim.Adam(model.parameters(), 1e-2)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
     for step in range(steps):
         batch = torch.tensor([toy(16 * step + i) for i in range(16)])

@@ -197,8 +197,7 @@ class ScoreVAE(NeuralScoreModel):
         z = self._drawn(segments, None if self.training else torch.Generator().manual_seed(0))
         reconstruction = -self._reconstruction(segments, z).sum()
         divergence = segments.divergence
-        free = self.config.free / self.config.latent
-        charged = len(divergence) * divergence.mean(0).clamp(min=free).sum()
+        charged = len(divergence) * divergence.sum(1).mean().clamp(min=self.config.free)
         predicted = (counts - 1).sum()
         return {
             "total": (reconstruction + charged) / predicted,

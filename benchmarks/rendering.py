@@ -5,7 +5,7 @@
 Every track is rendered by itself both ways, at the same level. Reported for each score and over all: the log-mel L1 to
 FluidSynth of the acoustic model's mel and of the vocoded waveform, beside that of the training set's mean mel; the
 share of notes whose onset lies within 30 ms of FluidSynth's; the correlation of the chroma of all but drums with the
-score's, and what FluidSynth's own rendering reaches. Results go to OUTPUT/rendering.json, both mixes to OUTPUT/NAME-*.wav.
+score's, and what FluidSynth's own rendering reaches. Results go to OUTPUT/rendering.json, mixes to OUTPUT/NAME-*.wav.
 """
 
 import argparse

@@ -24,6 +24,7 @@ TASKS = {
     "aligner": ("wavegen.training.tasks.aligner", "AlignerTask"),
     "speech": ("wavegen.training.tasks.speech", "SpeechTask"),
     "score": ("wavegen.training.tasks.score", "ScoreTask"),
+    "bar-gan": ("wavegen.training.tasks.bar_gan", "BarGANTask"),
     "score-mel": ("wavegen.training.tasks.score_mel", "ScoreMelTask"),
     "mel-vae": ("wavegen.training.tasks.mel", "MelVAETask"),
     "mel-lstm": ("wavegen.training.tasks.mel", "MelLSTMTask"),

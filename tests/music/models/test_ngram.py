@@ -167,7 +167,7 @@ def test_bad_input_is_named() -> None:
         NGramConfig(order=9)
     with pytest.raises(InputError, match="least must be positive"):
         NGramConfig(least=0)
-    with pytest.raises(InputError, match="sizes must hold 5"):
+    with pytest.raises(InputError, match="sizes must hold 8"):
         NGramConfig(sizes=(3, 4))
     model = NGram(NGramConfig("pianoroll", 3))
     with pytest.raises(InputError, match="two tokens"):

@@ -32,7 +32,7 @@ class NGramConfig:
     """
 
     vocabulary: str = "tune"
-    order: int = 5
+    order: int = 8
     least: int = 1
     sizes: tuple[int, ...] = ()
     wide: bool = False

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wavegen.errors import InputError
+from wavegen.music.attributes import MODES as SCALES
 from wavegen.music.leadsheet import Chord
 from wavegen.music.tokens import (
     COUNTDOWN,
@@ -17,6 +18,7 @@ from wavegen.music.tokens import (
     LOWEST,
     METERS,
     MODES,
+    QUALITIES,
     ROLL_HIGHEST,
     ROLL_LOWEST,
     STYLES,
@@ -27,6 +29,8 @@ from wavegen.music.tokens import (
 )
 
 Mask = NDArray[np.bool_]
+
+STRANGE, SECONDARY = 4.0, 1.5  # nats taken from what is outside the mode, and from chords outside a major key
 
 CADENCES = ("authentic", "half", "plagal")
 
@@ -109,7 +113,7 @@ class TuneConstraint(Constraint):
         self.prefix = [vocabulary.index(name) for name in names]
         self.tonic_chord = "Chord_0:min" if mode in ("minor", "dorian") else "Chord_0:maj"
         self.subdominant = "Chord_5:min" if mode == "minor" else "Chord_5:maj"
-        self._make_masks(span)
+        self._make_masks(span, mode)
         self.plan = None if chords is None else [self._planned(i, bar) for i, bar in enumerate(chords)]
         if self.plan is not None and len(self.plan) != bars:
             raise InputError(f"chords are given for {len(self.plan)} bars, but there are {bars}")
@@ -125,15 +129,33 @@ class TuneConstraint(Constraint):
         self.sounding = last_pitch
         self.previous = "Mode" if prefix else "Dur"
 
-    def _make_masks(self, span: tuple[int, int]) -> None:
+    def _make_masks(self, span: tuple[int, int], mode: str) -> None:
         v = self.vocabulary
         pitches = v.family("Pitch")
         self.pitches: Mask = pitches & (v.values >= span[0]) & (v.values <= span[1])
         if not self.pitches.any():
             raise InputError(f"span: no pitch of {LOWEST}-{HIGHEST} lies in {span[0]}-{span[1]}")
         self.tonics: Mask = self.pitches & (v.values % 12 == 0)
-        self.dominant_tones: Mask = self.pitches & np.isin(v.values % 12, (7, 11, 2))
+        # A church mode closes by its own chords: a major V would make it major or minor.
+        modal = mode in ("dorian", "mixolydian")
+        self.dominants = ("Chord_7:min",) if modal else ("Chord_7:maj",)
+        self.approaches = ("Chord_10:maj", "Chord_7:min") if modal else ("Chord_7:maj", "Chord_7:7")
+        self.dominant_tones: Mask = self.pitches & np.isin(v.values % 12, (7, 10 if modal else 11, 2))
         self.all_chords: Mask = v.family("Chord")
+        scale = SCALES[mode]
+        self.strange_pitches: Mask = pitches & ~np.isin(v.values % 12, scale)
+        values = {int(i): int(v.values[i]) for i in np.flatnonzero(self.all_chords)}
+        tones = {
+            i: Chord(value // len(QUALITIES), QUALITIES[value % len(QUALITIES)]).pitch_classes
+            for i, value in values.items()
+        }
+        self.tones: dict[int, Mask] = {i: pitches & np.isin(v.values % 12, t) for i, t in tones.items()}
+        strange = {i for i, t in tones.items() if not set(t) <= set(scale)}
+        if mode == "minor":
+            strange -= {v.index("Chord_7:maj"), v.index("Chord_7:7")}
+        self.strange_chords = np.zeros(v.size, bool)
+        self.strange_chords[sorted(strange)] = True
+        self.chord_penalty = SECONDARY if mode == "major" else STRANGE
         self.durations: Mask = v.family("Dur")
         self.rest, self.tie = v.index("Rest"), v.index("Tie")
 
@@ -167,9 +189,9 @@ class TuneConstraint(Constraint):
         if left == 0 and self.cadence in ("authentic", "plagal"):
             return self._mask(self.tonic_chord), self._mask(self.tonic_chord)
         if left == 0 and self.cadence == "half":
-            goal = self._mask("Chord_7:maj")
+            goal = self._mask(*self.dominants)
         elif left == 1 and self.cadence == "authentic":
-            goal = self._mask("Chord_7:maj", "Chord_7:7")
+            goal = self._mask(*self.approaches)
         elif left == 1 and self.cadence == "plagal":
             goal = self._mask(self.subdominant)
         else:
@@ -178,6 +200,16 @@ class TuneConstraint(Constraint):
 
     def allowed(self) -> Mask:
         return self._allowed().copy()
+
+    def bias(self) -> NDArray[np.float64]:
+        """Nats taken from pitches outside the mode that are not the chord's either, and from chords outside it.
+
+        The corpora hold few tunes in the rarer modes, and their models slip into the commoner ones.
+        """
+        stray = self.strange_pitches
+        if self.chord is not None:
+            stray = stray & ~self.tones[self.chord]
+        return -STRANGE * stray - self.chord_penalty * self.strange_chords
 
     def _allowed(self) -> Mask:
         if self.done:

@@ -27,7 +27,9 @@ from wavegen.music.leadsheet import LeadSheet
 from wavegen.music.midi import write_midi
 from wavegen.music.models.base import ScoreModel
 from wavegen.music.models.ensemble import Ensemble
+from wavegen.music.models.gan import BarGAN
 from wavegen.music.models.mcts import MCTS
+from wavegen.music.models.vae import ScoreVAE
 from wavegen.music.notation import read_score
 from wavegen.music.prompt import Plan, parse
 from wavegen.music.score import Score
@@ -36,6 +38,9 @@ from wavegen.vocoders.base import Vocoder
 
 Renderer = Literal["neural", "fluidsynth"]
 PEAK = 0.9  # of the mix
+LEAD = 8  # frames rendered before the first, whose windows hold a first note's attack
+EDGE = 72  # samples over which what begins at the very start fades in
+QUIET = 1e-4  # of the peak, below which a sampler's end is cut off
 FADE = 16  # frames over which a part's silence is faded in and out
 LONGEST = 7200.0  # seconds of a rendered score
 SCORE_TEMPERATURE = (0.0, 10.0)
@@ -108,9 +113,15 @@ def compose(
         plan = parse(prompt, **given)
     else:
         stated = parse(prompt, **given).stated if prompt.strip() or given else {}
-        plan = parse(prompt, **given, **_as_primer(start, stated, infill))
+        if "instruments" in stated or "drums" in stated:
+            raise InputError("primer: its own instruments play on; leave instruments and drums out")
+        decided = _as_primer(start, stated, infill)
+        plan = parse(prompt, **given, **decided)
+        plan = replace(plan, stated={**plan.stated, **dict.fromkeys(decided, "by the primer")})
     attributes = replace(plan.attributes, model=model)
     chosen = score_model(model, device)
+    if isinstance(chosen, ScoreVAE | BarGAN):
+        chosen.seed = attributes.seed  # of the noise it starts from
     made = compose_score(
         attributes, chosen, temperature=temperature, top_k=top_k, top_p=top_p, primer=start, infill=infill
     )
@@ -158,6 +169,8 @@ def score_model(name: str, device: str = "cpu") -> ScoreModel:
 
 
 def _score_model(name: str, device: str) -> ScoreModel:
+    if name not in SCORE_MODELS and not Path(name).suffix and not name.startswith("tune-"):
+        raise InputError(f"model: no score model {name!r}; there are {', '.join(SCORE_MODELS)}, or a file")
     return cast(ScoreModel, ready_model(f"tune-{name}" if name in SCORE_MODELS else name, "score", device))
 
 
@@ -214,13 +227,17 @@ def _by_network(score: Score, acoustic: str, vocoder: str, device: str) -> tuple
 def _perform(part: Part, performer: ScoreTransformer, voice: Vocoder) -> NDArray[np.float32]:
     """One part's waveform, exactly silent where nothing sounds."""
     spec = voice.spec
-    frames = part.frames(spec)
-    waves = [vocoded(wave)[0] for wave in voice.stream(performer.stream(part, frames), block=512)]
-    gate = _gate(part, frames, spec.hop, part.sounding(spec, 0, frames).frame.numpy())
-    return np.concatenate(waves) * gate
+    seconds = LEAD * spec.hop / spec.sample_rate
+    late = replace(part, onset=part.onset + seconds, end=part.end + seconds)
+    frames = late.frames(spec)
+    waves = [vocoded(wave)[0] for wave in voice.stream(performer.stream(late, frames), block=512)]
+    gate = _gate(frames, spec.hop, late.sounding(spec, 0, frames).frame.numpy())
+    wave = (np.concatenate(waves) * gate)[LEAD * spec.hop :]
+    wave[:EDGE] *= np.linspace(0, 1, EDGE, dtype=np.float32)
+    return wave
 
 
-def _gate(part: Part, frames: int, hop: int, sounding: NDArray[np.int64]) -> NDArray[np.float32]:
+def _gate(frames: int, hop: int, sounding: NDArray[np.int64]) -> NDArray[np.float32]:
     """1 where notes sound, 0 elsewhere, with fades: a vocoder's silence is not quite silent."""
     heard = np.zeros(frames + 2 * FADE, np.float32)
     heard[sounding + FADE] = 1
@@ -236,7 +253,9 @@ def _by_fluidsynth(score: Score, soundfont: str | Path | None) -> tuple[int, dic
         for name, track in named_tracks(score):
             path = Path(folder) / "stem.mid"
             write_midi(path, replace(score, tracks=(track,)))
-            waves[name] = render_midi(path, rate, soundfont=soundfont)
+            wave = render_midi(path, rate, soundfont=soundfont)
+            heard = np.flatnonzero(np.abs(wave) > QUIET * np.abs(wave).max(initial=0))
+            waves[name] = wave[: heard[-1] + 1] if len(heard) else wave[:1]
     return rate, waves
 
 

@@ -31,7 +31,7 @@ def test_sections_fill_the_piece_without_gaps(bars, style):
 
 @pytest.mark.parametrize(
     ("bars", "labels"),
-    [(1, "A1"), (8, "A8"), (16, "A8 B8"), (24, "A8 B8 A'8"), (32, "A8 A'8 B8 A'8"), (20, "A8 B8 coda4"),
+    [(1, "A1"), (8, "A8"), (16, "A4 A'4 B4 A'4"), (24, "A8 B8 A'8"), (32, "A8 A'8 B8 A'8"), (20, "A8 B8 coda4"),
      (33, "A8 A'8 B8 A'9")],
 )  # fmt: skip
 def test_usual_lengths_have_usual_forms(bars, labels):

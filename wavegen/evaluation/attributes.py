@@ -133,8 +133,9 @@ HARD = ("key", "tempo", "meter", "instruments", "drums", "bars", "cadence")
 def check(found: Extracted, asked: Attributes) -> dict[str, bool]:
     """Which of the HARD attributes are exact.
 
-    "key": the stated key is the asked one, and the notes keep to it (:func:`in_key`). "tempo": to the resolution of MIDI files, a microsecond a quarter. "instruments": the set of
-    programs. "cadence": the close begins within one bar of the last asked bar.
+    "key": the stated key is the asked one, and the notes keep to it (:func:`in_key`). "tempo": to the resolution of
+    MIDI files, a microsecond a quarter. "instruments": the set of programs. "cadence": the close begins within one bar
+    of the last asked bar.
     """
     quarter = 60e6 / asked.quarter_tempo
     unit = asked.quarter_tempo / asked.tempo

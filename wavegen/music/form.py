@@ -94,7 +94,7 @@ def _unit(bars: int, style: str) -> int:
         return 12
     if bars < PHRASE + 4:
         return bars if bars < 8 else PHRASE
-    if bars <= 16 and bars % PHRASE and bars % 4 == 0:
+    if bars < 2 * PHRASE + 4:  # short enough for phrases of four bars, so that something returns
         return 4
     unit = PHRASE
     while bars // unit > 2 * len(_PATTERNS) and unit < 32:

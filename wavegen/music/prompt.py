@@ -147,6 +147,8 @@ def instruments_option(value: str | Sequence[str | int]) -> tuple[tuple[int | st
     programs: list[int | str] = []
     drums = False
     for name in names:
+        if isinstance(name, str) and re.fullmatch(r"[0-9]{1,3}", name.strip()):
+            name = int(name)
         if isinstance(name, int):
             if not 0 <= name <= 127:
                 raise InputError(f"instrument program {name} is outside 0 to 127")

@@ -4,7 +4,8 @@
 
 Every track is rendered by itself both ways, at the same level. Reported for each score and over all: the log-mel L1 to
 FluidSynth of the acoustic model's mel and of the vocoded waveform, beside that of the training set's mean mel; the
-share of notes whose onset lies within 30 ms of FluidSynth's; the correlation of the chroma of all but drums with the
+share of notes whose onset lies within 30 ms of where it is written, among those that can be found there in FluidSynth's
+rendering, and other shares; the correlation of the chroma of all but drums with the
 score's, and what FluidSynth's own rendering reaches. Results go to OUTPUT/rendering.json, mixes to OUTPUT/NAME-*.wav.
 """
 
@@ -95,8 +96,11 @@ def pooled(onsets: list[OnsetScore]) -> dict[str, float]:
     judged = [o for o in onsets if o.notes]
     count = sum(o.notes for o in judged)
     share = lambda name: sum(getattr(o, name) * o.notes for o in judged) / max(1, count)  # noqa: E731
+    clear = [o for o in judged if o.sampler > 0]
+    readable = sum(o.readable * o.sampler * o.notes for o in clear) / max(1e-9, sum(o.sampler * o.notes for o in clear))
     return {
-        "onsets": share("agreeing"),
+        "onsets": readable,
+        "onsets as FluidSynth's": share("agreeing"),
         "onsets as written": share("written"),
         "FluidSynth's as written": share("sampler"),
         "notes": count,

@@ -68,6 +68,7 @@ def test_a_primer_decides_what_is_not_said(orchestra: dict[str, str]) -> None:
     first = made.score.tracks[0].notes
     np.testing.assert_array_equal(first[first[:, 0] < 16], primer.tracks[0].notes)
     assert (first[:, 0] >= 16).any()
+    assert compose(orchestra, "", primer=primer, seed=5, render=False).attributes.seed == 5
     longer = compose(orchestra, "10 bars", primer=primer, render=False)
     assert longer.attributes.bars == 10
 
@@ -99,6 +100,20 @@ def test_infill_leaves_the_rest(orchestra: dict[str, str]) -> None:
         ({"primer": tune(), "meter": "3/4", "prompt": ""}, "primer is in 4/4"),
         ({"primer": Score(()), "prompt": ""}, "no notes"),
         ({"primer": tune(), "prompt": "", "infill": (3, 9)}, "3-9"),
+        ({"primer": tune(), "prompt": "", "instruments": "flute"}, "leave instruments out"),
+        ({"primer": tune(), "prompt": "at 150 bpm", "infill": (1, 2)}, "keeps the primer's tempo"),
+        ({"primer": tune(), "prompt": "", "infill": (1.5, 2)}, "two bars"),
+        ({"primer": replace(tune(), tempos=((0.0, 9000.0),)), "prompt": ""}, "its tempo of 9000"),
+        ({"primer": Score((Track(0, True, "", np.array([[0.0, 1.0, 36, 80]])),)), "prompt": ""}, "only drums"),
+        ({"primer": 5}, "a Score or a file"),
+        ({"prompt": None}, "must be a text"),
+        ({"bars": 8.5}, "bars: must be a whole number"),
+        ({"bars": True}, "bars"),
+        ({"seed": "a"}, "seed"),
+        ({"drums": "no"}, "drums: must be true or false"),
+        ({"instruments": [1.5]}, "instruments"),
+        ({"tempoo": 3}, "tempoo: is not an attribute"),
+        ({"key": 5}, "key: must be a text"),
     ],
 )
 def test_refused(orchestra: dict[str, str], options: dict[str, object], message: str) -> None:

@@ -20,7 +20,7 @@ from wavegen.acoustic.score import ScoreTransformer
 from wavegen.audio.io import Audio
 from wavegen.checkpoints.registry import DEFAULTS
 from wavegen.errors import InputError
-from wavegen.music.attributes import MAX_BARS, MAX_INSTRUMENTS, MAX_TEMPO, MIN_TEMPO, TICKS, Attributes, Meter
+from wavegen.music.attributes import MAX_BARS, MAX_INSTRUMENTS, MAX_TEMPO, MIN_TEMPO, TICKS, Attributes, Key, Meter
 from wavegen.music.compose import compose as compose_score
 from wavegen.music.keys import estimate_key
 from wavegen.music.leadsheet import LeadSheet
@@ -45,7 +45,6 @@ FADE = 16  # frames over which a part's silence is faded in and out
 LONGEST = 7200.0  # seconds of a rendered score
 SCORE_TEMPERATURE = (0.0, 10.0)
 SCORE_TOP_K = (0, 10000)
-VARIATIONS = (1, 100)
 SCORE_MODELS = ("transformer", "lstm", "gru", "ngram", "hmm", "gmm", "vae", "gan", "reinforce", "mcts", "ensemble")
 SIMULATIONS = 8  # a bar, of the tree search
 MEMBERS = ("transformer", "lstm", "gru")  # of the ensemble
@@ -107,14 +106,22 @@ def compose(
     require_renderer(renderer)
     if infill is not None and primer is None:
         raise InputError("infill: names bars of a score; give that as the primer")
-    start = None if primer is None else primer if isinstance(primer, Score) else read_score(primer)
-    given = {name: value for name, value in options.items() if value is not None}
+    if not isinstance(prompt, str):
+        raise InputError(f"prompt: must be a text, not {type(prompt).__name__}")
+    start = None if primer is None else primer if isinstance(primer, Score) else read_score(_path("primer", primer))
+    if infill is not None and not (isinstance(infill, tuple) and len(infill) == 2 and all(map(_is_whole, infill))):
+        raise InputError(f"infill: must be two bars, (first, last), not {infill!r}")
+    given = _options(options)
     if start is None:
         plan = parse(prompt, **given)
     else:
-        stated = parse(prompt, **given).stated if prompt.strip() or given else {}
-        if "instruments" in stated or "drums" in stated:
-            raise InputError("primer: its own instruments play on; leave instruments and drums out")
+        stated = parse(prompt, **given).stated if prompt.strip() or set(given) - {"seed"} else {}
+        for name in ("instruments", "drums"):
+            if name in stated:
+                raise InputError(f"primer: its own instruments play on; leave {name} out")
+        for name in ("key", "tempo", "bars") if infill is not None else ():
+            if name in stated:
+                raise InputError(f"infill: keeps the primer's {name}; leave that out")
         decided = _as_primer(start, stated, infill)
         plan = parse(prompt, **given, **decided)
         plan = replace(plan, stated={**plan.stated, **dict.fromkeys(decided, "by the primer")})
@@ -134,17 +141,60 @@ def compose(
     return replace(composed, audio=sound.audio, stems=sound.stems)
 
 
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _path(name: str, value: Any) -> str | Path:
+    if not isinstance(value, str | Path):
+        raise InputError(f"{name}: must be a Score or a file, not {type(value).__name__}")
+    return value
+
+
+def _options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The attributes that are given, of the right types; their ranges are the parser's to check."""
+    kinds: dict[str, tuple[Any, str]] = {
+        "key": (str | Key, "a text"),
+        "meter": (str | Meter, "a text"),
+        "style": (str, "a text"),
+        "mood": (str, "a text"),
+        "tempo": (int | float, "a number"),
+        "seconds": (int | float, "a number"),
+        "bars": (int, "a whole number"),
+        "dynamics": (int, "a whole number"),
+        "seed": (int, "a whole number"),
+        "drums": (bool, "true or false"),
+        "instruments": (str | list | tuple, "a text or a list of names and programs"),
+    }
+    given = {name: value for name, value in options.items() if value is not None}
+    for name, value in given.items():
+        if name not in kinds:
+            raise InputError(f"{name}: is not an attribute; there are {', '.join(kinds)}")
+        kind, words = kinds[name]
+        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+            raise InputError(f"{name}: must be {words}, not {value!r}")
+    players = given.get("instruments", ())
+    if not isinstance(players, str) and not all(isinstance(p, str) or _is_whole(p) for p in players):
+        raise InputError(f"instruments: must be names and programs, not {players!r}")
+    return given
+
+
 def _as_primer(primer: Score, stated: Mapping[str, str], infill: tuple[int, int] | None) -> dict[str, Any]:
     """What a primer decides of a piece, as options: all that neither the prompt nor an option states."""
     if primer.note_count == 0:
         raise InputError("primer: holds no notes")
     _, numerator, denominator = primer.meters[0]
+    if all(track.is_drum or not len(track) for track in primer.tracks):
+        raise InputError("primer: holds only drums; there is no melody to go on from")
     meter = Meter(numerator, denominator)
+    tempo = primer.tempos[0][1] * TICKS / meter.tempo_unit
+    if not MIN_TEMPO <= tempo <= MAX_TEMPO and "tempo" not in stated:
+        raise InputError(f"primer: its tempo of {tempo:g} is outside {MIN_TEMPO:g} to {MAX_TEMPO:g}; state another")
     bars = len(primer.bars())
     found: dict[str, Any] = {
         "key": primer.key or estimate_key(primer, last_note=True)[0],
         "meter": meter,
-        "tempo": min(max(primer.tempos[0][1] * TICKS / meter.tempo_unit, MIN_TEMPO), MAX_TEMPO),
+        "tempo": tempo,
         "instruments": [track.program for track in primer.tracks if len(track) and not track.is_drum][:MAX_INSTRUMENTS],
         "drums": any(track.is_drum and len(track) for track in primer.tracks),
     }

@@ -28,7 +28,7 @@ def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     script.chmod(script.stat().st_mode | stat.S_IXUSR)
     monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
     font = tmp_path / "font.sf2"
-    font.touch()
+    font.write_bytes(b"RIFF\0\0\0\0sfbk")
     return font
 
 
@@ -60,6 +60,9 @@ def test_what_is_missing_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         fluidsynth.find_soundfont()
     with pytest.raises(InputError, match="no such SoundFont"):
         fluidsynth.find_soundfont(tmp_path / "none.sf2")
+    (tmp_path / "text.sf2").write_text("no SoundFont at all")
+    with pytest.raises(InputError, match="not a SoundFont"):
+        fluidsynth.find_soundfont(tmp_path / "text.sf2")
     monkeypatch.setenv("WAVEGEN_SOUNDFONT", str(tmp_path / "gone.sf2"))
     with pytest.raises(InputError, match=r"gone\.sf2"):
         fluidsynth.find_soundfont()

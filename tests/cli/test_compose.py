@@ -63,6 +63,9 @@ def test_variations_are_numbered(models: list[str], tmp_path: Path) -> None:
     assert run("compose", PROMPT, "-o", tmp_path / "v.mid", "--variations", 3, *models) == 0
     assert sorted(p.name for p in tmp_path.glob("v*")) == ["v-1.mid", "v-2.mid", "v-3.mid"]
     assert len({p.read_bytes() for p in tmp_path.glob("v*")}) == 3
+    assert run("compose", f"{PROMPT}, seed 7", "-o", tmp_path / "w.mid", "--variations", 2, *models) == 0
+    assert run("compose", PROMPT, "--seed", 8, "-o", tmp_path / "x.mid", *models) == 0
+    assert (tmp_path / "w-2.mid").read_bytes() == (tmp_path / "x.mid").read_bytes()
 
 
 def test_the_plan_and_what_was_not_understood(
@@ -102,6 +105,9 @@ def test_continuation_and_infill(models: list[str], midi: Path, tmp_path: Path) 
         ([PROMPT, "--top-p", "2"], "top_p"),
         ([PROMPT, "-o", "x.mid", "--stems", "s"], "--stems"),
         ([PROMPT, "-o", "x.xyz"], "xyz"),
+        ([PROMPT, "-o", "nowhere/x.wav"], "nowhere"),
+        ([PROMPT, "-o", "x.mid", "--renderer", "fluidsynth"], "--renderer"),
+        ([PROMPT, "--soundfont", "x.sf2"], "--soundfont"),
         ([PROMPT, "--bit-depth", "8"], "--bit-depth"),
     ],
 )

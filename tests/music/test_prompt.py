@@ -618,3 +618,11 @@ def test_chinese_numbers_count(value: int) -> None:
         words += "零" if digit == "0" else digits[int(digit)] + place
     words = re.sub("零+", "零", words).strip("零")
     assert number(words) == value
+
+
+@pytest.mark.parametrize(
+    "text", ["waltz, 4½ bars", "jig 4² bars", "①② bars of reel", "a march, -8 bars", "waltz at -120 bpm"]
+)
+def test_odd_numbers_are_refused_rather_than_misread(text: str) -> None:
+    with pytest.raises(InputError, match="cannot be read"):
+        parse(text)

@@ -30,6 +30,10 @@ def find_soundfont(path: str | Path | None = None) -> Path:
     if given:
         if not Path(given).is_file():
             raise InputError(f"{given}: no such SoundFont file")
+        with open(given, "rb") as file:
+            start = file.read(12)
+        if start[:4] != b"RIFF" or start[8:] != b"sfbk":  # of which fluidsynth would silently take another
+            raise InputError(f"{given}: not a SoundFont file")
         return Path(given)
     for candidate in SOUNDFONTS:
         if Path(candidate).is_file():

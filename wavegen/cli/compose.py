@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 DEFAULT_OUTPUT = Path("music.wav")
 MIDI = (".mid", ".midi")
+MOST_VARIATIONS = 100
 
 
 def compose(
@@ -81,15 +82,25 @@ def compose(
     """Compose a piece of music with exactly the key, tempo, metre, instruments and length that a prompt asks for."""
     report: Report = context.obj
     subtype = options.subtype(bit_depth)
-    if variations < 1:
-        raise InputError(f"--variations: must be at least 1, not {variations}")
+    if not 1 <= variations <= MOST_VARIATIONS:
+        raise InputError(f"--variations: must be from 1 to {MOST_VARIATIONS}, not {variations}")
     target = output or DEFAULT_OUTPUT
     if variations > 1 and str(target) == "-":
         raise InputError("--variations: several pieces need a file name, not standard output")
     midi = target.suffix.lower() in MIDI
-    for option, value in (("--stems", stems), ("--plot", plot)):
+    sound = {
+        "--stems": stems,
+        "--plot": plot,
+        "--bit-depth": bit_depth,
+        "--soundfont": soundfont,
+        "--renderer": None if renderer == "neural" else renderer,
+    }
+    for option, value in sound.items():
         if midi and value is not None:
             raise InputError(f"{option} needs sound; let --output be an audio file")
+    if renderer == "neural" and soundfont is not None:
+        raise InputError("--soundfont is for --renderer fluidsynth; the neural renderer has its own sounds")
+    _require_places(target, stems, midi)
     if plot is not None:
         from wavegen.audio.plots import require_sheet
 
@@ -97,6 +108,7 @@ def compose(
 
     from wavegen import music_jobs
 
+    first = 0
     for number in range(variations):
         arguments: dict[str, Any] = {
             "key": key,
@@ -108,7 +120,7 @@ def compose(
             "bars": bars,
             "seconds": seconds,
             "dynamics": dynamics,
-            "seed": seed if number == 0 else (seed or 0) + number,
+            "seed": seed if number == 0 else first + number,
         }
         composed = music_jobs.compose(
             prompt,
@@ -126,12 +138,24 @@ def compose(
             **{name: value for name, value in arguments.items() if value is not None},
         )
         if number == 0:
+            first = composed.attributes.seed
             _explain(composed.plan, show_plan, report)
         _write(composed, _numbered(target, number, variations), subtype, report)
         if stems is not None:
             _write_stems(composed, stems if variations == 1 else stems / str(number + 1), subtype)
         if plot is not None:
             _plot(composed, _numbered(plot, number, variations))
+
+
+def _require_places(target: Path, stems: Path | None, midi: bool) -> None:
+    """Refuse places that cannot be written before the work, not after it."""
+    from wavegen.audio.io import format_of, require_writable
+
+    if str(target) != "-" and not midi:
+        format_of(target)
+        require_writable(target)
+    if stems is not None and stems.exists() and not stems.is_dir():
+        raise InputError(f"--stems: {stems} is not a folder")
 
 
 def _explain(plan: "Plan", whole: bool, report: Report) -> None:

@@ -133,14 +133,15 @@ HARD = ("key", "tempo", "meter", "instruments", "drums", "bars", "cadence")
 def check(found: Extracted, asked: Attributes) -> dict[str, bool]:
     """Which of the HARD attributes are exact.
 
-    "key": the stated key is the asked one, and the notes keep to it (:func:`in_key`). "tempo": to the resolution of
+    "key": the stated key is the asked one, and the notes keep to it (:func:`in_key`) or are heard in it
+    (:func:`notes_key`, which takes the thirds and sevenths of blues for what they are). "tempo": to the resolution of
     MIDI files, a microsecond a quarter. "instruments": the set of programs. "cadence": the close begins within one bar
     of the last asked bar.
     """
     quarter = 60e6 / asked.quarter_tempo
     unit = asked.quarter_tempo / asked.tempo
     return {
-        "key": found.written == asked.key and in_key(found.notes, asked.key),
+        "key": found.written == asked.key and (in_key(found.notes, asked.key) or found.heard == asked.key),
         "tempo": abs(60e6 / (found.tempo * unit) - quarter) <= 1.0,
         "meter": found.meter == asked.meter.name,
         "instruments": set(found.programs) == set(asked.instruments),

@@ -36,9 +36,12 @@ def log_mel_distance(waveform: Samples, reference: Samples, spec: FeatureSpec) -
 class OnsetScore:
     """Shares of notes whose onset in a rendering lies within 30 ms of the sampler's own, and of where it is written.
 
+    ``readable`` is the latter share among those notes whose onset is found there in the sampler's rendering.
+
     ``sampler`` is that share in the sampler's own rendering: soft attacks begin late in it too. ``notes`` were judged.
     """
 
+    readable: float
     agreeing: float
     written: float
     sampler: float
@@ -51,10 +54,18 @@ def onset_score(waveform: Samples, reference: Samples, rate: int, score: Score) 
     mine, theirs = (onset_times(x, rate, score) for x in (waveform, reference))
     judged = np.isfinite(mine) & np.isfinite(theirs)
 
-    def share(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
-        return float((np.abs(a - b)[judged] <= TOLERANCE).mean()) if judged.any() else float("nan")
+    clear = judged & (np.abs(theirs - written) <= TOLERANCE)
 
-    return OnsetScore(share(mine, theirs), share(mine, written), share(theirs, written), int(judged.sum()))
+    def share(a: NDArray[np.float64], b: NDArray[np.float64], among: NDArray[np.bool_]) -> float:
+        return float((np.abs(a - b)[among] <= TOLERANCE).mean()) if among.any() else float("nan")
+
+    return OnsetScore(
+        share(mine, written, clear),
+        share(mine, theirs, judged),
+        share(mine, written, judged),
+        share(theirs, written, judged),
+        int(judged.sum()),
+    )
 
 
 def onset_times(waveform: Samples, rate: int, score: Score) -> NDArray[np.float64]:

@@ -78,11 +78,12 @@ def styles() -> tuple[str, ...]:
 def progression(
     style: str, mode: str, meter: Meter, bars: int, cadence: str | None, generator: np.random.Generator
 ) -> list[Chords] | None:
-    """Chords for a section's bars, its close included, as (tick, chord); None for a style without progressions.
+    """Chords for a section's bars, its close included, as (tick, chord); None for a style without progressions, and in
+    the church modes, which theirs would turn into major or minor.
 
     One progression is drawn and goes round; "authentic" ends V7 | I, "plagal" IV | I, "half" on V.
     """
-    if style not in _LOOPS:
+    if style not in _LOOPS or mode in ("dorian", "mixolydian"):
         return None
     minor = mode in ("minor", "dorian")
     options = _LOOPS[style]["minor" if minor else "major"]

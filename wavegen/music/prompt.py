@@ -28,6 +28,8 @@ from wavegen.music.instruments import GM_NAMES, usual_name
 from wavegen.music.scanner import Item, Scanner, lexicon, look_up, lowered, normalised, number
 
 MAX_CHARACTERS = 2000
+# Numbers that a reader of plain digits would misread: fractions, powers, signs.
+_ODD_NUMBER = re.compile(r"[0-9]*[¼-¾⅐-⅞²³¹⁰-₉①-⓿]|(?<![^\s,(])[-−][0-9][0-9.]*")
 
 # Styles that give way to a more particular one named beside them, and those that combine with a form (a jazz waltz).
 _GENERAL = ("folk", "classical")
@@ -104,6 +106,8 @@ def parse(
     """
     if len(text) > MAX_CHARACTERS:
         raise InputError(f"the prompt has {len(text)} characters; at most {MAX_CHARACTERS} are read")
+    if odd := _ODD_NUMBER.search(text):
+        raise InputError(f"the prompt's number {odd[0]!r} cannot be read; write a plain one, as 4 or 4.5")
     options = {
         name: value
         for name, value in {

@@ -175,7 +175,7 @@ def main() -> None:
     parser.add_argument("--groove", type=Path, required=True)
     parser.add_argument("--chorales", type=Path, required=True)
     parser.add_argument("--soundfonts", type=Path, nargs="+", required=True, help="the first is the default one")
-    parser.add_argument("--items", type=int, default=1500)
+    parser.add_argument("--items", type=int, default=3900)
     parser.add_argument("--seed", type=int, default=7)
     options = parser.parse_args()
     rng = np.random.default_rng(options.seed)

@@ -182,3 +182,8 @@ def test_archives_without_music_or_too_large_are_refused(tmp_path):
         archive.writestr("b.xml", bytes(1 << 26))
     with pytest.raises(InputError, match="unpacks to more than 32 MiB"):
         read_score(tmp_path / "b.mxl")
+
+
+def test_an_endless_note_is_refused_at_once() -> None:
+    with pytest.raises(InputError, match="length 10000 is too long"):
+        parse_abc("X:1\nM:4/4\nL:1/4\nK:C\nC10000|C4|\n", name="x.abc")

@@ -31,7 +31,7 @@ def continue_(
     seconds: Annotated[float, typer.Option("--seconds", "-s", help="How much to add, 0.05 to 120.")] = 5.0,
     temperature: Annotated[
         float, typer.Option("--temperature", help="How freely to go on, 0 to 2; 0: the likeliest.")
-    ] = 0.7,
+    ] = 0.3,
     seed: Seed = 0,
     crossfade: Crossfade = 0.03,
     bit_depth: options.BitDepth = None,

@@ -151,6 +151,9 @@ def parse_abc(text: str, *, repeats: bool = True, name: str = "abc", strict: boo
     strict: refuse tunes whose bars do not all hold one metre (pickups and what completes them apart), which is how
     errors of transcription show.
     """
+    music = "\n".join(line for line in text.splitlines() if not re.match(r"\s*(%|[A-Za-z]:)", line))
+    if found := re.search(r"[A-Ga-gzx][,']*([0-9]{4,})", music):  # music21 cuts it into bars for minutes
+        raise InputError(f"{name}: a note of length {found[1]} is too long")
     return _convert(_QUOTED.sub(_only_chords, text), "abc", repeats=repeats, name=name, strict=strict)
 
 

@@ -81,7 +81,7 @@ def published(name: str, x: np.ndarray) -> np.ndarray:
     return np.log(np.maximum(mel, 1e-7))
 
 
-@pytest.mark.parametrize("name", CONVENTIONS)
+@pytest.mark.parametrize("name", sorted(set(CONVENTIONS) - {"music-24k"}))
 def test_convention_matches_its_publication(name: str) -> None:
     spec = CONVENTIONS[name]
     x = speech_like(spec.sample_rate // 2 + 37, spec.sample_rate)
@@ -90,6 +90,18 @@ def test_convention_matches_its_publication(name: str) -> None:
     assert ours.shape == theirs.shape == (spec.bands, spec.frames(len(x)))
     assert np.abs(ours - theirs).max() < 1e-4
     assert ours.std() > 0.05  # not everything clipped
+
+
+def test_our_own_convention_for_music() -> None:
+    """BigVGAN's in all but its finer frequencies."""
+    x = speech_like(12037, 24000)
+    spec = CONVENTIONS["music-24k"]
+    padded = np.pad(x, spec.pad, mode="reflect")
+    spectrum = np.abs(librosa.stft(padded, n_fft=2048, hop_length=256, window="hann", center=False))
+    filters = librosa.filters.mel(sr=24000, n_fft=2048, n_mels=192, fmin=0, fmax=12000)
+    theirs = np.log(np.maximum(filters @ np.sqrt(spectrum**2 + 1e-9), 1e-5))
+    ours = MelSpectrogram(spec)(torch.from_numpy(x)).numpy()
+    assert np.abs(ours - theirs).max() < 1e-3
 
 
 def test_matches_librosa_melspectrogram_centred() -> None:

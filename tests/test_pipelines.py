@@ -91,7 +91,7 @@ def test_the_arguments_reach_the_model(monkeypatch: pytest.MonkeyPatch, vocoder:
 
     fake = types.SimpleNamespace(spec=SPEC, synthesize=synthesize, pitch_range=(-12.0, 12.0))
     voice = pipelines.load_vocoder(vocoder)
-    monkeypatch.setattr(pipelines, "_model", lambda name, role, device: fake if role == "speech" else voice)
+    monkeypatch.setattr(pipelines, "ready_model", lambda name, role, device: fake if role == "speech" else voice)
     script = [Pause(0.25), Utterance("a", ("AH0",)), Pause(0.5), Utterance("b", ("B", "IY1")), Utterance("c", ("S",))]
     monkeypatch.setattr(pipelines, "analyse", lambda text: script)
     chunks = list(
@@ -124,7 +124,7 @@ def test_pitch_beyond_the_voice_is_played_slower_or_faster(
             return 0.5 * torch.sin(2 * torch.pi * 440 * torch.arange(mel.shape[-1] * 256) / 24000)[None]
 
     fake = types.SimpleNamespace(spec=SPEC, synthesize=synthesize, pitch_range=(-3.0, 7.0))
-    monkeypatch.setattr(pipelines, "_model", lambda name, role, device: fake)
+    monkeypatch.setattr(pipelines, "ready_model", lambda name, role, device: fake)
     monkeypatch.setattr(pipelines, "load_vocoder", lambda *_, **__: Tone())
     audio = pipelines.speak("a", pitch=pitch, speed=2.0)
     assert calls[0]["pitch_shift"] == (-3.0 if pitch < 0 else 7.0)

@@ -108,10 +108,16 @@ def test_numerals_are_read():
 
 
 @pytest.mark.parametrize("style", styles())
-@pytest.mark.parametrize("mode", ["major", "minor", "dorian", "mixolydian"])
+@pytest.mark.parametrize("mode", ["dorian", "mixolydian"])
+def test_church_modes_have_no_fixed_progression(style, mode):
+    assert progression(style, mode, FOUR, 8, "authentic", np.random.default_rng(1)) is None
+
+
+@pytest.mark.parametrize("style", styles())
+@pytest.mark.parametrize("mode", ["major", "minor"])
 @pytest.mark.parametrize("bars", [1, 2, 8, 13])
 def test_progressions_fill_their_bars_and_close(style, mode, bars):
-    tonic = "min" if mode in ("minor", "dorian") else "maj"
+    tonic = "min" if mode == "minor" else "maj"
     generator = np.random.default_rng(bars)
     found = progression(style, mode, FOUR, bars, "authentic", generator)
     assert len(found) == bars

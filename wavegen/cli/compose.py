@@ -142,7 +142,7 @@ def compose(
             _explain(composed.plan, show_plan, report)
         _write(composed, _numbered(target, number, variations), subtype, report)
         if stems is not None:
-            _write_stems(composed, stems if variations == 1 else stems / str(number + 1), subtype)
+            options.write_stems(composed.stems, stems if variations == 1 else stems / str(number + 1), subtype)
         if plot is not None:
             _plot(composed, _numbered(plot, number, variations))
 
@@ -195,14 +195,6 @@ def _write(composed: "Composed", target: Path, subtype: str | None, report: Repo
 
     write(target, composed.audio, subtype=subtype)
     report.say(f"{where}: {what}; {composed.audio.duration:.2f} s of music in {report.elapsed():.1f} s")
-
-
-def _write_stems(composed: "Composed", folder: Path, subtype: str | None) -> None:
-    from wavegen.audio.io import write
-
-    with options.output_folder(folder):
-        for name, audio in composed.stems.items():
-            write(folder / f"{name}.wav", audio, subtype=subtype)
 
 
 def _plot(composed: "Composed", path: Path) -> None:

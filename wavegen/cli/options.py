@@ -1,13 +1,16 @@
 """Options that more than one command takes."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from wavegen.errors import InputError
+
+if TYPE_CHECKING:
+    from wavegen.audio.io import Audio
 
 BIT_DEPTHS = {"16": "PCM_16", "24": "PCM_24", "float": "FLOAT"}
 
@@ -69,3 +72,12 @@ def output_folder(folder: Path) -> Iterator[None]:
             for place in made:
                 place.rmdir()
         raise
+
+
+def write_stems(stems: "Mapping[str, Audio]", folder: Path, subtype: str | None) -> None:
+    """Every stem as ``NAME.wav`` in a folder, which is made if need be."""
+    from wavegen.audio.io import write
+
+    with output_folder(folder):
+        for name, audio in stems.items():
+            write(folder / f"{name}.wav", audio, subtype=subtype)

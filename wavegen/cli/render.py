@@ -119,8 +119,6 @@ def _score(
     )
     write(output, rendered.audio, subtype=subtype)
     if stems is not None:
-        with options.output_folder(stems):
-            for name, audio in rendered.stems.items():
-                write(stems / f"{name}.wav", audio, subtype=subtype)
+        options.write_stems(rendered.stems, stems, subtype)
     where = "standard output" if str(output) == "-" else output
     report.say(f"{where}: {rendered.audio.duration:.2f} s of music in {report.elapsed():.1f} s")

@@ -13,7 +13,7 @@ from typing import Any
 
 from wavegen.music import gazetteer as en
 from wavegen.music import gazetteer_zh as zh
-from wavegen.music.attributes import METERS, TICKS, Key, Meter
+from wavegen.music.attributes import TICKS, Key, Meter
 
 
 @dataclass(frozen=True)
@@ -233,7 +233,6 @@ _LENGTH = re.compile(
 _BARE_SECONDS = re.compile(r"([0-5]?\d)(?![\d./:]|\s*(?:[a-z♩-]|[拍小秒]))")
 _PART_TO = re.compile(rf"{_RANGE}[\s-]*{_UNIT}")
 _METER = re.compile(r"(?P<n>\d{1,3})\s?/\s?(?P<d>1|2|4|8|16|32)(?![\d/])(?:\s*(?:拍子?|time|met(?:er|re))(?![a-z]))?")
-_METER_NAMES = {meter.name for meter in METERS}
 _METER_OF = re.compile(r"(?P<d>[一二四八十]+|\d+)分之(?P<n>[\u3007一二两三四五六七八九十]+|\d+)(?:拍子?)?")
 _METER_PAIR = re.compile(r"(?P<x>十二|[二三四五六七八九])(?P<y>[二三四五六七八九])拍子?")
 _IN_BEATS = re.compile(rf"in (?P<n>two|three|four|five|six|seven|[2-7])(?![a-z/:.]|[ -]?\d){_STOP_AFTER}")

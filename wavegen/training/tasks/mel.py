@@ -87,6 +87,7 @@ class MelLSTMTaskConfig:
 class _MelTask(Task):
     """Segments of recordings as mels."""
 
+    config: MelVAETaskConfig | MelLSTMTaskConfig
     model: MelVAE | MelLSTM
     statistics = ("mel_mean", "mel_std")
 
@@ -99,8 +100,7 @@ class _MelTask(Task):
         seed: int,
         progress: Callable[[int, int], None] | None = None,
     ) -> None:
-        self.spec, self.seed, self.batch_size, self.frames = spec, seed, config.batch, config.frames
-        self.gain_db = config.gain_db
+        self.config, self.spec, self.seed = config, spec, seed
         self.model = self.fresh()
         self.modules = {"model": self.model}
         self.learning_rates = {}
@@ -128,19 +128,19 @@ class _MelTask(Task):
 
     def draws(self, step: int, rank: int, world: int) -> Iterator[tuple[int, np.random.Generator]]:
         """(recording, random numbers) of each segment that is one process's: functions of the seed and the step."""
-        items = batch_indices(len(self.usable), step, self.batch_size, self.seed)
-        for k in share(range(self.batch_size), rank, world):
+        items = batch_indices(len(self.usable), step, self.config.batch, self.seed)
+        for k in share(range(self.config.batch), rank, world):
             yield self.usable[items[k]], np.random.default_rng([self.seed, step, k])
 
     def gain(self, random: np.random.Generator) -> float:
-        low, high = self.gain_db
+        low, high = self.config.gain_db
         return float(random.uniform(low, high))
 
     def cut(
         self, index: int, random: np.random.Generator, gain_db: float, frames: int | None = None
     ) -> NDArray[np.float32]:
         """A segment with the padding's worth of neighbours, from anywhere in a recording."""
-        span = (frames or self.frames) * self.spec.hop + 2 * self.spec.pad
+        span = (frames or self.config.frames) * self.spec.hop + 2 * self.spec.pad
         start = int(random.integers(self.train_set.length(index) - span + 1))
         return with_gain(self.train_set.waveform(index, start, span), gain_db)
 
@@ -152,19 +152,8 @@ class _MelTask(Task):
 class MelVAETask(_MelTask):
     """Segments, some with a gap, back to their mels, with the timbre taken from another place of the recording."""
 
+    config: MelVAETaskConfig
     model: MelVAE
-
-    def __init__(
-        self,
-        config: MelVAETaskConfig,
-        spec: FeatureSpec,
-        parts: dict[str, list[Utterance]],
-        cache: Path,
-        seed: int,
-        progress: Callable[[int, int], None] | None = None,
-    ) -> None:
-        self.config = config
-        super().__init__(config, spec, parts, cache, seed, progress)
 
     def fresh(self) -> MelVAE:
         return MelVAE(self.config.model, self.spec)
@@ -251,19 +240,8 @@ class MelVAETask(_MelTask):
 class MelLSTMTask(_MelTask):
     """The likelihood of each frame of a segment, given those before it."""
 
+    config: MelLSTMTaskConfig
     model: MelLSTM
-
-    def __init__(
-        self,
-        config: MelLSTMTaskConfig,
-        spec: FeatureSpec,
-        parts: dict[str, list[Utterance]],
-        cache: Path,
-        seed: int,
-        progress: Callable[[int, int], None] | None = None,
-    ) -> None:
-        self.config = config
-        super().__init__(config, spec, parts, cache, seed, progress)
 
     def fresh(self) -> MelLSTM:
         return MelLSTM(self.config.model, self.spec)

@@ -5,7 +5,8 @@
 FOLDER holds JSB_Chorales.mat, Nottingham.mat, MuseData.mat and Piano_midi.mat, whose 88 keys begin with MIDI 21. A
 model writes the notes of a step in ascending order and then closes it, so that the probability of a step is exact and
 its notes depend on one another, as in RNN-RBM and RNN-NADE, but not in the published RNN. The weights that are best on
-the validation split are judged once on the test split, all of whose steps count, the first included.
+the validation split are judged once on the test split, all of whose steps count, the first included. Of the VAE it is
+the negative ELBO, and the KL divergence in it is given beside it.
 """
 
 import argparse
@@ -25,6 +26,7 @@ from wavegen.audio.features import FeatureSpec
 from wavegen.checkpoints.kinds import KINDS
 from wavegen.errors import InputError
 from wavegen.music.models.base import ScoreModel
+from wavegen.music.models.vae import ScoreVAE
 from wavegen.music.tokens import IntArray, encode_steps, vocabulary
 from wavegen.training.loop import LoopConfig, Trainer, Validation
 from wavegen.training.tasks.score import ScoreTask, ScoreTaskConfig, TokenCorpus
@@ -106,6 +108,11 @@ def fitted(name: str, rolls: dict[str, list[IntArray]], options: argparse.Namesp
     return model.eval(), model.nll_per_step(rolls["validation"])
 
 
+def roll_steps(tokens: IntArray) -> IntArray:
+    """Where time steps close."""
+    return np.flatnonzero(tokens == vocabulary("pianoroll").index("Step"))
+
+
 def transposed(tokens: IntArray, reach: int) -> Iterator[IntArray]:
     """A roll moved by each number of semitones up to ``reach`` either way that the piano has the keys for."""
     notes = vocabulary("pianoroll").family("Pitch")
@@ -143,6 +150,9 @@ def main() -> None:
             "train_minutes": None if name in FITTED else options.minutes,
             "wall_minutes": (time.perf_counter() - began) / 60,
         }
+        if isinstance(model, ScoreVAE):  # test_nll is its bound
+            divergence = sum(float(model.elbo(tokens).divergence.sum()) for tokens in rolls["test"])
+            result["test_kl"] = divergence / sum(len(roll_steps(tokens)) for tokens in rolls["test"])
         print(options.set, name, json.dumps(result), flush=True)
         if options.json:
             known = json.loads(options.json.read_text()) if options.json.exists() else {}

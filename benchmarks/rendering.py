@@ -27,7 +27,7 @@ from wavegen.acoustic.score import ScoreTransformer
 from wavegen.audio.features import MelSpectrogram
 from wavegen.audio.io import Audio
 from wavegen.checkpoints.registry import DEFAULTS
-from wavegen.evaluation.rendering import OnsetScore, chroma_correlation, onset_score
+from wavegen.evaluation.rendering import OnsetScore, chroma_correlation, log_mel_distance, onset_score
 from wavegen.music.midi import write_midi
 from wavegen.music.notation import read_score
 from wavegen.music.score import Score, Track
@@ -62,9 +62,9 @@ def judge(path: Path, options: argparse.Namespace, performer: ScoreTransformer, 
         true = extractor(torch.from_numpy(reference)[None])
         mel = performer.render(part_of(score, track), frames)
         wave = voice(mel)[0].numpy()
-        made = extractor(torch.from_numpy(wave)[None])
         mean = performer.mel_mean[None, :, None]
-        distances.append([float((x - true).abs().mean()) for x in (mel, made, mean)] + [frames])
+        alone, unlearned = (float((x - true).abs().mean()) for x in (mel, mean))
+        distances.append([alone, log_mel_distance(wave, reference, spec), unlearned, frames])
         if not track.is_drum:
             onsets.append(onset_score(wave, reference, spec.sample_rate, replace(score, tracks=(track,))))
             pitched.append((wave, reference))

@@ -6,10 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from wavegen import music_jobs
+from wavegen import load, music_jobs
+from wavegen.acoustic.rolls import parts_of
 from wavegen.errors import InputError
 from wavegen.music.midi import read_midi, write_midi
 from wavegen.music.score import Score, Track
+from wavegen.music_jobs import _passages, _perform
 
 PROMPT = "a waltz in G major for flute and piano, 120 bpm, 4 bars"
 
@@ -129,6 +131,27 @@ def test_rendering_keeps_time(orchestra: dict[str, str]) -> None:
     assert 3.5 * 24000 < np.argmax(heard) < 4.0 * 24000
     assert not heard[round(6.0 * 24000) : round(11.5 * 24000)].any()
     assert heard[round(12.0 * 24000) : round(12.2 * 24000)].any()
+
+
+def test_long_rests_are_left_out(orchestra: dict[str, str]) -> None:
+    names = {name: orchestra[name] for name in ("acoustic", "vocoder")}
+    late = 64.0  # quarters
+    notes = np.array([[0.0, 1.0, 60.0, 90.0], [0.5, 1.0, 64.0, 80.0], [late, 1.0, 67.0, 90.0]])
+    score = Score((Track(0, False, "", notes),), tempos=((0.0, 120.0),))
+    spec = load(names["vocoder"]).spec
+    part = parts_of(score)["acoustic-grand-piano"]
+    passages = list(_passages(part, spec, part.frames(spec)))
+    assert [len(passage.onset) for _, passage in passages] == [2, 1]
+    performer, voice = load(names["acoustic"]), load(names["vocoder"])
+    wave = _perform(part, performer, voice)
+    assert len(wave) == part.frames(spec) * spec.hop
+    first, alone = passages[1]
+    np.testing.assert_array_equal(
+        wave[first * spec.hop :], _perform(alone, performer, voice)[: len(wave) - first * spec.hop]
+    )
+    assert np.abs(wave[first * spec.hop :]).max() > 1e-4
+    rest = wave[round(0.75 * first * spec.hop) : first * spec.hop]
+    assert not rest.any()
 
 
 def test_a_score_that_cannot_be_rendered(orchestra: dict[str, str], tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ next call.
 """
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from wavegen.acoustic.fluidsynth import render_midi
 from wavegen.acoustic.rolls import Part, named_tracks, parts_of
 from wavegen.acoustic.score import ScoreTransformer
+from wavegen.audio.features import FeatureSpec
 from wavegen.audio.io import Audio
 from wavegen.checkpoints.registry import DEFAULTS
 from wavegen.errors import InputError
@@ -42,6 +43,7 @@ LEAD = 8  # frames rendered before the first, whose windows hold a first note's 
 EDGE = 72  # samples over which what begins at the very start fades in
 QUIET = 1e-4  # of the peak, below which a sampler's end is cut off
 FADE = 16  # frames over which a part's silence is faded in and out
+REST = 256  # frames of silence in a part that are left out
 LONGEST = 7200.0  # seconds of a rendered score
 SCORE_TEMPERATURE = (0.0, 10.0)
 SCORE_TOP_K = (0, 10000)
@@ -273,9 +275,33 @@ def _by_network(score: Score, acoustic: str, vocoder: str, device: str) -> tuple
     return voice.spec.sample_rate, {name: _perform(part, performer, voice) for name, part in parts.items()}
 
 
-@torch.inference_mode()
 def _perform(part: Part, performer: ScoreTransformer, voice: Vocoder) -> NDArray[np.float32]:
-    """One part's waveform, exactly silent where nothing sounds."""
+    """One part's waveform, exactly silent where nothing sounds; long rests are not rendered."""
+    spec = voice.spec
+    frames = part.frames(spec)
+    wave = np.zeros(frames * spec.hop, np.float32)
+    for first, passage in _passages(part, spec, frames):
+        made = _perform_passage(passage, performer, voice)[: len(wave) - first * spec.hop]
+        wave[first * spec.hop :][: len(made)] += made
+    return wave
+
+
+def _passages(part: Part, spec: FeatureSpec, frames: int) -> Iterator[tuple[int, Part]]:
+    """What lies between the rests of REST frames and more: the frame where it begins, and its notes from there on."""
+    heard = np.unique(part.sounding(spec, 0, frames).frame.numpy())
+    breaks = np.flatnonzero(np.diff(heard) > REST) + 1
+    starts = heard[np.concatenate([[0], breaks])]
+    seconds = starts * spec.hop / spec.sample_rate
+    owner = np.searchsorted(seconds, part.onset, side="right") - 1
+    for number, first in enumerate(starts):
+        mine = owner == number
+        if mine.any():
+            onset, end = part.onset[mine] - seconds[number], part.end[mine] - seconds[number]
+            yield int(first), replace(part, onset=onset, end=end, pitch=part.pitch[mine], velocity=part.velocity[mine])
+
+
+@torch.inference_mode()
+def _perform_passage(part: Part, performer: ScoreTransformer, voice: Vocoder) -> NDArray[np.float32]:
     spec = voice.spec
     seconds = LEAD * spec.hop / spec.sample_rate
     late = replace(part, onset=part.onset + seconds, end=part.end + seconds)

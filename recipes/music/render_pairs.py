@@ -3,8 +3,9 @@
     python recipes/music/render_pairs.py OUTPUT --freedoom DIR --groove DIR --chorales FILE --soundfonts FILE...
 
 A part is twelve seconds of one instrument: excerpts of the scores' tracks, voices of chorales under any program, and
-melodies and chords drawn at random, so that all 128 programs, the drum kit and all velocities occur. Every twelfth
-item is held out for validation; scores it is cut from are never cut for training.
+melodies and chords drawn at random, so that all 128 programs, the drum kit and all velocities occur; after
+``--items`` of these follow ``--singles`` of single notes, any program at any of its pitches. Every twelfth item is held
+out for validation; scores it is cut from are never cut for training.
 """
 
 import argparse
@@ -89,6 +90,25 @@ def random_notes(low: int, high: int, rng: np.random.Generator) -> Notes:
                 rows.append((time, length, pitch, velocity))
         time += duration
     return np.array(rows, float).reshape(-1, 4)
+
+
+def single_notes(low: int, high: int, rng: np.random.Generator) -> Notes:
+    """One note after the other, short and long, soft and loud, from anywhere in a range and a little beyond it."""
+    rows, time = [], float(rng.uniform(0, 0.3))
+    while time < SECONDS - 0.6:
+        duration = min(float(rng.choice([0.12, 0.25, 0.5, 1.0, 2.2]) * rng.uniform(0.8, 1.2)), SECONDS - 0.1 - time)
+        pitch = int(np.clip(rng.integers(low - 4, high + 5), 0, 127))
+        rows.append((time, duration, pitch, float(rng.integers(30, 128))))
+        time += duration + float(rng.uniform(0.0, 0.35))
+    return np.array(rows, float)
+
+
+def single(number: int, rng: np.random.Generator) -> tuple[int, Notes]:
+    """A part of single notes: each program in turn, sound effects seldom."""
+    program = number % 128
+    if program >= 120 and rng.random() < 0.7:
+        program = int(rng.integers(0, 120))
+    return program, single_notes(INSTRUMENTS[program].low, INSTRUMENTS[program].high, rng)
 
 
 def transposed_into(notes: Notes, low: int, high: int) -> Notes:
@@ -176,18 +196,23 @@ def main() -> None:
     parser.add_argument("--chorales", type=Path, required=True)
     parser.add_argument("--soundfonts", type=Path, nargs="+", required=True, help="the first is the default one")
     parser.add_argument("--items", type=int, default=3900)
+    parser.add_argument("--singles", type=int, default=5000)
     parser.add_argument("--seed", type=int, default=7)
     options = parser.parse_args()
     rng = np.random.default_rng(options.seed)
     scores = sources([*freedoom(options.freedoom), *groove(options.groove)])
     voices = sources(list(jsb(options.chorales)))
     audio, index = [], []
-    for first in range(0, options.items, PER_FILE):
+    total = options.items + options.singles
+    for first in range(0, total, PER_FILE):
         font = (
             0 if len(options.soundfonts) == 1 or rng.random() < 0.6 else int(rng.integers(1, len(options.soundfonts)))
         )
-        numbers = range(first, min(first + PER_FILE, options.items))
-        parts = [item(number % HELD_OUT == 0, scores, voices, rng) for number in numbers]
+        numbers = range(first, min(first + PER_FILE, total))
+        parts = [
+            item(number % HELD_OUT == 0, scores, voices, rng) if number < options.items else single(number, rng)
+            for number in numbers
+        ]
         for number, (instrument, notes), samples in zip(
             numbers, parts, render(parts, options.soundfonts[font]), strict=True
         ):
@@ -202,7 +227,7 @@ def main() -> None:
                     "notes": notes.round(4).tolist(),
                 }
             )
-        print(f"{first + len(parts)} of {options.items}", flush=True)
+        print(f"{first + len(parts)} of {total}", flush=True)
     options.output.mkdir(parents=True, exist_ok=True)
     np.save(options.output / "audio.npy", np.concatenate(audio))
     fonts = [font.stem for font in options.soundfonts]

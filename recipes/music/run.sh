@@ -10,6 +10,13 @@ source "$here/../stage.sh"
 python="${PYTHON:-python}"
 mkdir -p "$runs"
 
+# Tables that arrangements and the harmoniser are made by; those that the package ships stay as they are.
+tables="$here/../../wavegen/music/data"
+[ -e "$tables/harmony.json" ] || "$python" "$here/harmony_tables.py" "$folder/jsb-chorales/Jsb16thSeparated.json" \
+    "$tables/harmony.json"
+[ -e "$tables/drums.json.gz" ] || "$python" "$here/drum_tables.py" "$folder/groove-midi" "$tables/drums.json.gz"
+[ -e "$tables/figures.json.gz" ] || "$python" "$here/figure_tables.py" "$folder/freedoom-midi" "$tables/figures.json.gz"
+
 # Notes: the corpus of lead sheets, then every model of them.
 data="$runs/tunes.npz"
 [ -e "$data" ] || "$python" "$here/prepare_tunes.py" "$data" --jsb "$folder/jsb-chorales/Jsb16thSeparated.json"

@@ -6,9 +6,20 @@ import numpy as np
 import pytest
 import torch
 
-from wavegen.acoustic.rolls import CYMBAL_TAIL, DRUM_TAIL, DRUMS, LEAD, TAILS, Part, Sounding, named_tracks, parts_of
-from wavegen.acoustic.score import ScoreTransformer, ScoreTransformerConfig
-from wavegen.audio.features import CONVENTIONS
+from wavegen.acoustic.rolls import (
+    CYMBAL_TAIL,
+    DRUM_KINDS,
+    DRUM_TAIL,
+    DRUMS,
+    LEAD,
+    TAILS,
+    Part,
+    Sounding,
+    named_tracks,
+    parts_of,
+)
+from wavegen.acoustic.score import ABOVE, BELOW, STEPS, NoteSpectrum, ScoreTransformer, ScoreTransformerConfig
+from wavegen.audio.features import CONVENTIONS, mel_edges
 from wavegen.errors import InputError
 from wavegen.music.score import Score, Track
 
@@ -149,3 +160,36 @@ def test_refused(model: ScoreTransformer) -> None:
         ScoreTransformerConfig(channels=10, heads=3)
     with pytest.raises(InputError, match="reach"):
         ScoreTransformerConfig(reach=0)
+
+
+def test_the_relative_spectrum_lies_alike_for_all_pitches() -> None:
+    spec = CONVENTIONS["music-24k"]
+    notes = NoteSpectrum(TINY, spec)
+    for parameter in (notes.output.weight, notes.output.bias, notes.relative.weight):
+        torch.nn.init.zeros_(parameter)
+    top = (BELOW + ABOVE) * STEPS
+    with torch.no_grad():  # a tone at the fundamental, one at its double, and a last value for what lies outside
+        notes.relative.bias.zero_()
+        notes.relative.bias[[BELOW * STEPS, (BELOW + 1) * STEPS]] = 1.0
+        notes.relative.bias[top] = -7.0
+    centres = mel_edges(spec)[1:-1]
+    kinds = torch.tensor([57, 64, 69, 81, DRUM_KINDS + 38])
+    sounding = Sounding(
+        frame=torch.zeros(5, dtype=torch.long),
+        instrument=torch.tensor([0, 0, 0, 0, 128]),
+        kind=kinds,
+        velocity=torch.full((5,), 0.7),
+        age=torch.full((5,), 4.0),
+        over=torch.full((5,), -4.0),
+    )
+    with torch.no_grad():
+        spectra = notes(sounding, torch.zeros(5, dtype=torch.long))
+    assert (spectra[4] == -7.0).all()
+    for spectrum, pitch in zip(spectra[:4], kinds[:4].tolist(), strict=True):
+        fundamental = 440 * 2 ** ((pitch - 69) / 12)
+        loud = centres[spectrum > 0.3]
+        distance = torch.minimum((loud / fundamental).log2().abs(), (loud / fundamental / 2).log2().abs())
+        assert len(loud)
+        assert float(distance.max()) < 1 / STEPS
+        outside = (centres < fundamental / 2**BELOW) | (centres > fundamental * 2**ABOVE)
+        assert (spectrum[outside] == -7.0).all()

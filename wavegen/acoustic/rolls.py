@@ -20,7 +20,8 @@ from wavegen.music.score import DURATION, ONSET, PITCH, VELOCITY, Score, Track
 
 DRUMS = 128  # the instrument number of the drum kit, behind General MIDI's 128 programs
 INSTRUMENTS = 129
-KINDS = 256  # pitches of notes, then the same of drums
+DRUM_KINDS = 128  # kinds of notes: pitches, and from here on drums by pitch
+KINDS = 2 * DRUM_KINDS
 LEAD = 5  # frames before an onset whose windows reach it
 # Seconds that a note rings on behind its end, by General MIDI family of eight programs.
 TAILS = (0.5, 1.5, 0.3, 0.4, 0.3, 0.5, 0.6, 0.4, 0.3, 0.3, 0.4, 1.2, 1.2, 0.5, 0.8, 1.2)
@@ -76,7 +77,7 @@ class Part:
         note = np.repeat(np.arange(len(lengths)), lengths)
         starts = np.concatenate([[0], np.cumsum(lengths)])[:-1]
         frame = np.arange(len(note)) - np.repeat(starts, lengths) + np.repeat(low, lengths)
-        kind = self.pitch + (128 if self.instrument == DRUMS else 0)
+        kind = self.pitch + (DRUM_KINDS if self.instrument == DRUMS else 0)
         return Sounding(
             frame=torch.from_numpy(frame - first),
             instrument=torch.full((len(note),), self.instrument),

@@ -1,11 +1,13 @@
 """Score → mel: every note's own spectrum, summed as power, then a Transformer over the frames of the sum.
 
 What a note sounds like depends on its instrument, pitch, velocity and time; that is learned for the single note, so
-that any chord follows. What notes do to each other (beats between close partials, a hi-hat that is choked, the blur of
-an onset) is learned by the Transformer with local attention, whose correction is added to the summed log-mel. The
-additive part follows the idea of differentiable additive synthesis (Engel et al. 2020, DDSP) in the mel domain; the
-Transformer is that of :mod:`wavegen.nn.transformer`, with attention limited to ``reach`` frames, so that a long
-score is rendered in spans that equal the whole.
+that any chord follows. Half of it is a spectrum over the bands, half one over frequencies relative to the fundamental,
+where the partials of all pitches lie alike, so that a pitch is also learned from its neighbours. What notes do to each
+other (beats between close partials, a hi-hat that is choked, the blur of an onset) is learned by the Transformer with
+local attention, whose correction is added to the summed log-mel. The additive part follows the idea of differentiable
+additive synthesis (Engel et al. 2020, DDSP) in the mel domain; the Transformer is that of
+:mod:`wavegen.nn.transformer`, with attention limited to ``reach`` frames, so that a long score is rendered in spans
+that equal the whole.
 """
 
 from collections.abc import Iterator
@@ -15,8 +17,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from wavegen.acoustic.rolls import INSTRUMENTS, KINDS, Part, Sounding
-from wavegen.audio.features import FeatureSpec
+from wavegen.acoustic.rolls import DRUM_KINDS, INSTRUMENTS, KINDS, Part, Sounding
+from wavegen.audio.features import FeatureSpec, mel_edges
 from wavegen.errors import InputError
 from wavegen.nn.convnext import ConvNeXtBlock
 from wavegen.nn.transformer import SelfAttention
@@ -24,6 +26,7 @@ from wavegen.nn.transformer import SelfAttention
 DECAYS = (1.0, 3.0, 8.0, 20.0, 60.0, 200.0, 600.0)  # frames
 RAMP = (-5, 10)  # frames around an onset or end that have a place of their own
 SPAN = 512  # frames rendered at a time
+BELOW, ABOVE, STEPS = 2, 7, 24  # octaves of the relative spectrum under and over the fundamental; steps of an octave
 
 
 @dataclass(frozen=True)
@@ -57,8 +60,10 @@ class NoteSpectrum(nn.Module):
 
     ramp: Tensor
     decays: Tensor
+    place: Tensor
+    between: Tensor
 
-    def __init__(self, config: ScoreTransformerConfig, bands: int) -> None:
+    def __init__(self, config: ScoreTransformerConfig, spec: FeatureSpec) -> None:
         super().__init__()
         c = config
         self.instrument = nn.Embedding(INSTRUMENTS, c.embedding)
@@ -77,9 +82,23 @@ class NoteSpectrum(nn.Module):
         self.expand = nn.ModuleList(nn.Linear(c.width, c.width) for _ in range(c.depth))
         self.norms = nn.ModuleList(nn.LayerNorm(c.width) for _ in range(c.depth))
         self.project = nn.ModuleList(nn.Linear(c.width, c.width) for _ in range(c.depth))
-        self.output = nn.Linear(c.width, bands)
-        nn.init.normal_(self.output.weight, std=0.02)
-        nn.init.constant_(self.output.bias, -5.0)
+        self.output = nn.Linear(c.width, spec.bands)
+        self.relative = nn.Linear(c.width, (BELOW + ABOVE) * STEPS + 1)  # the last is heard outside, and in drums
+        for layer, bias in ((self.output, -5.0), (self.relative, 0.0)):
+            nn.init.normal_(layer.weight, std=0.02)
+            nn.init.constant_(layer.bias, bias)
+        place = self._places(spec)
+        self.register_buffer("place", place.floor().long(), persistent=False)
+        self.register_buffer("between", (place - place.floor()).float(), persistent=False)
+
+    @staticmethod
+    def _places(spec: FeatureSpec) -> Tensor:
+        """Where every kind of note has each band's centre in its relative spectrum: (kinds, bands), fractional."""
+        kind = torch.arange(KINDS, dtype=torch.float64)[:, None]
+        fundamental = 440.0 * 2.0 ** ((kind - 69.0) / 12.0)
+        last = (BELOW + ABOVE) * STEPS
+        place = (torch.log2(mel_edges(spec)[1:-1] / fundamental) + BELOW) * STEPS
+        return torch.where((place < 0) | (place > last - 1) | (kind >= DRUM_KINDS), float(last), place)
 
     def forward(self, notes: Sounding, font: Tensor) -> Tensor:
         instrument = self.instrument(notes.instrument)
@@ -88,8 +107,12 @@ class NoteSpectrum(nn.Module):
         x = self.input(x) * self.instrument_gate(notes.instrument) * self.kind_gate(notes.kind)
         for expand, norm, project in zip(self.expand, self.norms, self.project, strict=True):
             x = x + project(F.gelu(expand(norm(x))))
-        y: Tensor = self.output(F.gelu(x))
-        return y.float()
+        x = F.gelu(x)
+        absolute: Tensor = self.output(x).float()
+        relative = F.pad(self.relative(x).float(), (0, 1))
+        place, between = self.place[notes.kind], self.between[notes.kind]
+        low, high = relative.gather(1, place), relative.gather(1, place + 1)
+        return absolute + low + between * (high - low)
 
     def _features(self, notes: Sounding) -> Tensor:
         """Velocity and time: places around onset and end, interpolated, and exponential decays from both."""
@@ -116,7 +139,7 @@ class ScoreTransformer(nn.Module):
             raise InputError("ScoreTransformer needs a FeatureSpec of natural logarithms without further scaling")
         self.config, self.spec = config, spec
         c = config
-        self.notes = NoteSpectrum(c, spec.bands)
+        self.notes = NoteSpectrum(c, spec)
         self.input = nn.Linear(spec.bands, c.channels)
         self.attention = nn.ModuleList(SelfAttention(c.channels, c.heads) for _ in range(c.layers))
         self.convolution = nn.ModuleList(

@@ -188,13 +188,17 @@ def mel_to_hz(mel: Tensor, scale: str) -> Tensor:
     return torch.where(mel < 15.0, mel * 200.0 / 3.0, 1000.0 * torch.exp((mel - 15.0) * math.log(6.4) / 27.0))
 
 
+def mel_edges(spec: FeatureSpec) -> Tensor:
+    """Where the triangles begin, peak and end, in Hz, float64 of shape (bands + 2,): band b's peak is value b + 1."""
+    ends = hz_to_mel(torch.tensor([spec.fmin, spec.top_frequency], dtype=torch.float64), spec.mel_scale)
+    steps = torch.linspace(float(ends[0]), float(ends[1]), spec.bands + 2, dtype=torch.float64)
+    return mel_to_hz(steps, spec.mel_scale)
+
+
 def mel_filterbank(spec: FeatureSpec) -> Tensor:
     """Triangular mel filters, float32 of shape (bands, n_fft // 2 + 1), computed in float64."""
     bins = torch.linspace(0.0, spec.sample_rate / 2, spec.n_fft // 2 + 1, dtype=torch.float64)
-    ends = hz_to_mel(torch.tensor([spec.fmin, spec.top_frequency], dtype=torch.float64), spec.mel_scale)
-    edges = mel_to_hz(
-        torch.linspace(float(ends[0]), float(ends[1]), spec.bands + 2, dtype=torch.float64), spec.mel_scale
-    )
+    edges = mel_edges(spec)
     low, peak, high = edges[:-2, None], edges[1:-1, None], edges[2:, None]
     filters = torch.minimum((bins - low) / (peak - low), (high - bins) / (high - peak)).clamp(min=0.0)
     if spec.mel_norm == "slaney":

@@ -151,8 +151,12 @@ def _require_places(target: Path, stems: Path | None, midi: bool) -> None:
     """Refuse places that cannot be written before the work, not after it."""
     from wavegen.audio.io import format_of, require_writable
 
-    if str(target) != "-" and not midi:
-        format_of(target)
+    if str(target) != "-":
+        if not midi:
+            try:
+                format_of(target)
+            except InputError as error:
+                raise InputError(f"{error}; and .mid for the notes alone") from None
         require_writable(target)
     if stems is not None and stems.exists() and not stems.is_dir():
         raise InputError(f"--stems: {stems} is not a folder")

@@ -32,9 +32,9 @@ LEVELS = (1 / 3, 1 / 2, 1.0, 2.0, 3.0)
 """Estimated over asked tempo where the metrical level is left open: Accuracy 2 of Gouyon et al. 2006 (theirs: 4 %)."""
 
 CQT_HOP, CQT_BINS, CQT_OCTAVES = 2048, 36, 6  # from C2; three bins a semitone
-COMPRESSION = 0.5  # exponent of the magnitudes
+COMPRESSION = 0.7  # exponent of the magnitudes
 CLOSING = 2.0  # seconds: how much of the end counts as the last chord
-CLOSING_WEIGHT = BASS_WEIGHT = 0.3
+CLOSING_WEIGHT, BASS_WEIGHT = 1.0, 0.3  # of the last chord and its bass, beside the profile's correlation
 TRIAD = (1.2, 1.0, 0.9)  # of the last chord: root, third, fifth
 
 Samples = NDArray[np.floating]

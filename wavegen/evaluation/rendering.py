@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from wavegen.audio.features import FeatureSpec, MelSpectrogram
 from wavegen.evaluation.dependencies import require
-from wavegen.music.score import DURATION, ONSET, PITCH, Score
+from wavegen.music.score import DURATION, ONSET, PITCH, VELOCITY, Score
 
 TOLERANCE = 0.030  # seconds
 SEARCH = 0.080  # seconds around a written onset in which it is looked for
@@ -110,26 +110,37 @@ def _spectrum(waveform: Samples) -> NDArray[np.float64]:
 
 
 def chroma_correlation(waveform: Samples, rate: int, score: Score) -> float:
-    """Pearson correlation between the chroma of a waveform (constant-Q) and the score's, in spans of half a second.
+    """Pearson correlation between the chroma of a waveform and the score's, in spans of half a second.
 
-    The score's chroma is the time each pitch class is held in a span, drums left out: leave them out of the waveform
-    too. A sampler's own rendering reaches about 0.82. MissingDependencyError without librosa.
+    The waveform's is that of the harmonic salience of a constant-Q transform: what a pitch and its first overtones
+    hold, at its peaks, so that overtones do not count as pitches of their own (Salamon & Gómez 2012; librosa). The
+    score's is the time that each pitch class is held in a span, weighted by velocity, drums left out: leave them
+    out of the waveform too. A sampler's own rendering reaches about 0.83. MissingDependencyError without librosa.
     """
     require("librosa")
     import librosa
 
-    hop = 512
-    heard = librosa.feature.chroma_cqt(y=waveform, sr=rate, hop_length=hop, fmin=65.4, n_octaves=6, norm=None)
+    hop, octaves = 512, 7
+    lowest = float(librosa.note_to_hz("C1"))
+    magnitudes = np.abs(librosa.cqt(waveform, sr=rate, hop_length=hop, fmin=lowest, n_bins=12 * octaves, tuning=0.0))
+    salience = librosa.salience(
+        magnitudes,
+        freqs=librosa.cqt_frequencies(12 * octaves, fmin=lowest),
+        harmonics=range(1, HARMONICS + 1),
+        weights=[1 / h for h in range(1, HARMONICS + 1)],
+        fill_value=0.0,
+    )
+    heard = salience.reshape(octaves, 12, -1).sum(axis=0)
     notes = score.merged()
     onset = score.seconds(notes[:, ONSET])
     end = score.seconds(notes[:, ONSET] + notes[:, DURATION])
     spans = int(len(waveform) / rate / CHROMA_SECONDS)
     written = np.zeros((12, spans))
-    for start, stop, pitch in zip(onset, end, notes[:, PITCH].astype(int), strict=True):
+    for start, stop, pitch, velocity in zip(onset, end, notes[:, PITCH].astype(int), notes[:, VELOCITY], strict=True):
         first, last = int(start / CHROMA_SECONDS), min(spans - 1, int(stop / CHROMA_SECONDS))
         for span in range(first, last + 1):
             low, high = span * CHROMA_SECONDS, (span + 1) * CHROMA_SECONDS
-            written[pitch % 12, span] += max(0.0, min(stop, high) - max(start, low))
+            written[pitch % 12, span] += velocity * max(0.0, min(stop, high) - max(start, low))
     edges = (np.arange(spans + 1) * CHROMA_SECONDS * rate / hop).astype(int)
     averaged = np.stack([heard[:, a : max(b, a + 1)].mean(axis=1) for a, b in pairwise(edges)], axis=1)
     sounding = written.sum(axis=0) > 0

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from wavegen.music.arrange.accompaniment import STYLE_FIGURES, Seat, accompany
 from wavegen.music.arrange.bass import STYLE_LINES, BassSeat, bass_line
 from wavegen.music.arrange.dynamics import velocities
+from wavegen.music.arrange.figures import Learnt, draw, learnt
 from wavegen.music.arrange.frame import Event, Frame, frame_of
 from wavegen.music.arrange.roles import Part, assign
 from wavegen.music.arrange.voices import RHYTHMS, doubled, inner_voices, pad, pulsed, second_voice
@@ -53,6 +54,7 @@ def arrange(
     frame = frame.with_melody(melody)
     played: list[tuple[str, int, list[Event]]] = []  # role, place of the part, events
     inner = inner_parts(frame, parts, chorale=chorale)
+    patterns = _patterns(frame, parts, attributes, generator)
     for part in parts:
         if part.role in ("melody", "solo"):
             played.append((part.role, part.place, melody))
@@ -60,7 +62,9 @@ def arrange(
             played[-1] = ("melody", part.place, melody)
             played.append(("accompaniment", part.place, _solo(frame, part, chorale=chorale)))
         elif part.role != "melody":
-            played.append((part.role, part.place, inner.get(part.place) or _events(frame, part, chorale=chorale)))
+            played.append(
+                (part.role, part.place, inner.get(part.place) or _events(frame, part, patterns, chorale=chorale))
+            )
     drums = _drums(frame, attributes, sections, generator, final=final) if attributes.drums else []
     everything = [(role, events) for role, _, events in played]
     loud = velocities(frame, [*everything, *([("drums", drums)] if drums else [])], attributes.dynamics, generator)
@@ -174,7 +178,23 @@ def inner_parts(frame: Frame, parts: Sequence[Part], *, chorale: bool) -> dict[i
     return {part.place: events for part, events in zip(players, voices, strict=True)}
 
 
-def _events(frame: Frame, part: Part, *, chorale: bool) -> list[Event]:
+def _patterns(
+    frame: Frame, parts: Sequence[Part], attributes: Attributes, generator: np.random.Generator
+) -> Learnt | None:
+    """The learnt patterns of the bass and of the chordal parts; None where the style goes by rules."""
+    chordal = [part for part in parts if part.role == "chords"]
+    if not learnt(frame.style, frame.meter) or not (chordal or any(part.role == "bass" for part in parts)):
+        return None
+    letters = [bar.letter for bar in frame.bars]
+    power = [_plays_power(frame, part) for part in chordal]
+    return draw(frame.style, attributes.quarter_tempo, letters, power, generator)
+
+
+def _plays_power(frame: Frame, part: Part) -> bool:
+    return part.program in _OVERDRIVEN and frame.style in _DRIVING
+
+
+def _events(frame: Frame, part: Part, patterns: Learnt | None, *, chorale: bool) -> list[Event]:
     """What a part plays that is led by itself."""
     span = (part.low, part.high)
     if part.role in ("bass", "low"):
@@ -182,7 +202,8 @@ def _events(frame: Frame, part: Part, *, chorale: bool) -> list[Event]:
         if part.program == 47:  # timpani keep to the strong beats
             line = "two"
         goal = max(part.low + 7.0, 33.0) if part.low < 36 else part.low + 6.0
-        return bass_line(frame, line, BassSeat(part.low, min(part.high, part.low + 28), goal))
+        own = patterns.bass if patterns and part.role == "bass" and part.program != 47 else None
+        return bass_line(frame, line, BassSeat(part.low, min(part.high, part.low + 28), goal), own)
     if part.role == "second":
         return second_voice(frame, span)
     if part.role == "double":
@@ -195,13 +216,14 @@ def _events(frame: Frame, part: Part, *, chorale: bool) -> list[Event]:
         return pad(frame, (low, high), centre - 3 * part.order, 3)
     figures = STYLE_FIGURES[frame.style]
     figure = "beats" if chorale else figures[part.order % len(figures)]
-    power = part.program in _OVERDRIVEN and frame.style in _DRIVING
+    power = _plays_power(frame, part)
     bass = max(part.low + 3.0, float(_SOLO_BASS) - 2) if part.bass else None
     if part.bass:
         low = part.low
     if power:
         low, centre = part.low, part.low + 10.0
-    return accompany(frame, figure, Seat(low, high, centre, bass, 3, power))
+    own = patterns.chords[part.order] if patterns and not part.bass and part.order < len(patterns.chords) else None
+    return accompany(frame, figure, Seat(low, high, centre, bass, 3, power), own)
 
 
 def _drums(

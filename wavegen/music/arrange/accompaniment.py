@@ -1,18 +1,28 @@
-"""Chordal accompaniment: named figures that work in every metre, and which style takes which."""
+"""Chordal accompaniment: named figures by rule, for every metre, which style takes which, and learnt patterns."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
+from wavegen.music.arrange.figures import Families, Pattern, semitones
 from wavegen.music.arrange.frame import BarFrame, Event, Frame
-from wavegen.music.arrange.voicing import nearest, voice_chord
-from wavegen.music.attributes import Meter
+from wavegen.music.arrange.voicing import folded, nearest, voice_chord
+from wavegen.music.attributes import Key, Meter
 from wavegen.music.leadsheet import Chord
 from wavegen.music.pulses import eighths, pulses
 
 BASS, FIFTH, CHORD = "bass", "fifth", "chord"
-Figure = list[tuple[int, int, "str | int", float]]
-"""(tick in the bar, ticks, what, accent): what is "bass" (the root, low), "fifth" (below it), "chord" (all tones), or
-the number of a tone of the voicing, from below; numbers beyond it go on an octave higher."""
+
+
+class Step(NamedTuple):
+    """A tone so many steps of the scale above the chord's root."""
+
+    size: int
+
+
+Figure = list[tuple[int, int, "str | int | Step", float]]
+"""(tick in the bar, ticks, what, accent): what is "bass" (the root, low), "fifth" (below it), "chord" (all tones), a
+step from the root, or the number of a tone of the voicing, from below; numbers beyond it go on an octave higher."""
 
 
 def _oompah(meter: Meter, bar: int) -> Figure:
@@ -212,7 +222,7 @@ STYLE_FIGURES: dict[str, tuple[str, ...]] = {
     "folk": ("strum", "arpeggio", "oompah"),
     "electronic": ("ostinato", "offbeat", "block"),
 }
-"""Style → the figures of the first, second, ... chordal instrument; a further one begins again."""
+"""Style → the figures of the first, second, ... chordal instrument where none is learnt; a further one begins again."""
 
 
 @dataclass(frozen=True)
@@ -229,13 +239,18 @@ class Seat:
     power: bool = False
 
 
-def accompany(frame: Frame, figure: str, seat: Seat) -> list[Event]:
-    """A figure played through a piece; every chord change is heard, and the last bar holds its chord."""
+def accompany(frame: Frame, figure: str, seat: Seat, families: Families | None = None) -> list[Event]:
+    """A figure of FIGURES, or the learnt patterns of the sections' letters, played through a piece; every chord change
+    is heard, and the last bar holds its chord.
+    """
     voicing: tuple[int, ...] = ()
     events: list[Event] = []
     voiced: Chord | None = None
     for bar in frame.bars:
-        drawn = FIGURES["block" if bar.final else figure](frame.meter, bar.place)
+        if families and not bar.final:
+            drawn = _drawn(families[bar.letter].of(bar))
+        else:
+            drawn = FIGURES["block" if bar.final else figure](frame.meter, bar.place)
         if seat.bass is None:
             drawn = [entry for entry in drawn if entry[2] not in (BASS, FIFTH)] or FIGURES["beats"](frame.meter, 0)[1:]
         for tick, ticks, what, accent in _with_changes(drawn, bar):
@@ -243,9 +258,17 @@ def accompany(frame: Frame, figure: str, seat: Seat) -> list[Event]:
             if chord != voiced:
                 voicing, voiced = _voiced(chord, voicing, seat), chord
             ticks = min(ticks, _until_change(bar, bar.start + tick) if what != FIFTH else ticks)
-            for pitch in _pitches(what, chord, voicing, seat):
+            for pitch in _pitches(what, chord, voicing, seat, frame.key):
                 events.append(Event(bar.start + tick, ticks, pitch, accent))
     return events
+
+
+def _drawn(pattern: Pattern) -> Figure:
+    """A learnt pattern as a figure: whether its chords are bare or whole is the seat's."""
+    return [
+        (note.tick, note.ticks, Step(note.tone) if isinstance(note.tone, int) else CHORD, note.accent)
+        for note in pattern.notes
+    ]
 
 
 def _voiced(chord: Chord, voicing: tuple[int, ...], seat: Seat) -> tuple[int, ...]:
@@ -273,9 +296,12 @@ def _until_change(bar: BarFrame, onset: int) -> int:
     return next((span.onset - onset for span in bar.spans if span.onset > onset), 10**6)
 
 
-def _pitches(what: str | int, chord: Chord, voicing: tuple[int, ...], seat: Seat) -> list[int]:
+def _pitches(what: str | int | Step, chord: Chord, voicing: tuple[int, ...], seat: Seat, key: Key) -> list[int]:
     if what == CHORD:
         return list(voicing)
+    if isinstance(what, Step):
+        root = nearest(chord.root, voicing[0], seat.low, seat.high)
+        return [folded(root + semitones(what.size, chord, key), seat.low, seat.high)]
     if isinstance(what, int):
         octave, place = divmod(what, len(voicing))
         pitch = voicing[place] + 12 * octave

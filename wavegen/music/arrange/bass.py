@@ -1,10 +1,11 @@
-"""Bass lines: named kinds, and which style takes which."""
+"""Bass lines: named kinds by rule, which style takes which, and lines of learnt patterns."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from wavegen.music.arrange.figures import Families, Pattern, beside, semitones
 from wavegen.music.arrange.frame import BarFrame, Event, Frame, Span
-from wavegen.music.arrange.voicing import nearest
+from wavegen.music.arrange.voicing import folded, nearest
 from wavegen.music.leadsheet import Chord
 from wavegen.music.pulses import Pulse, pulses
 
@@ -228,15 +229,44 @@ STYLE_LINES: dict[str, str] = {
     "funk": "funk", "classical": "flowing", "ambient": "roots", "tango": "tango", "minuet": "flowing", "folk": "two",
     "electronic": "offbeat",
 }  # fmt: skip
-"""Style → its bass line."""
+"""Style → its bass line where none is learnt."""
 
 
-def bass_line(frame: Frame, line: str, seat: BassSeat) -> list[Event]:
-    """A bass line through a piece; the last bar holds its chord's root."""
+def _learnt(frame: Frame, bar: BarFrame, seat: BassSeat, pattern: Pattern) -> list[Event]:
+    """A learnt pattern over the bar's chords; where a chord begins, its root is played, or what was held ends."""
+    begins = {span.onset: span for span in bar.spans}
+    found: list[Event] = []
+    for note in pattern.notes:
+        onset = bar.start + note.tick
+        chord = bar.chord_at(onset)
+        root = seat.near(chord.root)
+        if onset in begins and (not isinstance(note.tone, int) or note.tone % 7):
+            pitch = root
+        elif isinstance(note.tone, int):
+            pitch = root + semitones(note.tone, chord, frame.key)
+        else:
+            pitch = beside(seat.near(bar.following.root, root), -1 if note.tone == "below" else 1, frame.key)
+        pitch = folded(pitch, seat.low, seat.high)
+        end = min((start for start in begins if start > onset), default=onset + note.ticks)
+        found.append(Event(onset, min(note.ticks, end - onset), pitch, note.accent))
+        if end < onset + note.ticks:  # held on into another chord
+            begun = begins[end]
+            rest = min(onset + note.ticks - end, begun.ticks)
+            found.append(Event(end, rest, seat.near(begun.chord.root), note.accent))
+    return found
+
+
+def bass_line(frame: Frame, line: str, seat: BassSeat, families: Families | None = None) -> list[Event]:
+    """A bass line through a piece, by a rule of LINES or by the learnt patterns of its sections' letters; the last bar
+    holds its chord's root.
+    """
     events: list[Event] = []
     before = round(seat.centre)
     for bar in frame.bars:
-        found = LINES["roots" if bar.final else line](frame, bar, seat, before)
+        if families and not bar.final:
+            found = _learnt(frame, bar, seat, families[bar.letter].of(bar))
+        else:
+            found = LINES["roots" if bar.final else line](frame, bar, seat, before)
         events += sorted(found)
         before = events[-1].pitch
     return events

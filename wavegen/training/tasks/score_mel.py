@@ -15,6 +15,7 @@ from wavegen.errors import InputError
 from wavegen.training.data import batch_indices, cache_key, require_batch, seed_of, share
 from wavegen.training.loop import Batch, Task, Trainer, Validation
 from wavegen.training.rendered import RenderedItem, RenderedSet, read_rendered
+from wavegen.training.tasks.mel import loudness
 from wavegen.vocoders.griffin_lim import GriffinLim
 
 STATISTICS_ITEMS = 200
@@ -22,12 +23,19 @@ STATISTICS_ITEMS = 200
 
 @dataclass(frozen=True)
 class ScoreMelTaskConfig:
-    """``batch`` spans of ``frames`` mel frames a step; ``base_weight`` of the loss on the summed notes alone."""
+    """``batch`` spans of ``frames`` mel frames a step.
+
+    The loss is the L1 distance, a span's loudest values weighing 1 + ``peak_weight`` (partials rather than what lies
+    between them), with ``base_weight`` times that of the summed notes alone, and ``rise_weight`` times that of the
+    rises over two frames, which place the onsets.
+    """
 
     model: ScoreTransformerConfig = field(default_factory=ScoreTransformerConfig)
     batch: int = 12
     frames: int = 128
     base_weight: float = 0.5
+    rise_weight: float = 0.5
+    peak_weight: float = 3.0
 
     def __post_init__(self) -> None:
         require_batch(self.batch)
@@ -118,10 +126,14 @@ class ScoreMelTask(Task):
         with trainer.autocast():
             base = self.model.base(notes, batch["font"], mel.shape[0], mel.shape[-1])
             output = base + self.model.correction(base)
-        distance = (output - mel).abs().mean()
-        alone = (base - mel).abs().mean()
-        trainer.update("model", distance + self.config.base_weight * alone)
-        return {"mel": distance.detach(), "base": alone.detach()}
+        c, error = self.config, output - mel
+        weight = 1 + c.peak_weight * loudness(mel)
+        alone = (base - mel).abs()
+        rise = (error[..., 2:] - error[..., :-2]).abs()
+        loss = (weight * error.abs()).mean() + c.base_weight * (weight * alone).mean()
+        trainer.update("model", loss + c.rise_weight * (weight[..., 2:] * rise).mean())
+        distance, alone, rise = error.abs().mean(), alone.mean(), rise.mean()
+        return {"mel": distance.detach(), "base": alone.detach(), "rise": rise.detach()}
 
     @torch.inference_mode()
     def validate(self, model: nn.Module) -> Validation:

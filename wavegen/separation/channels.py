@@ -5,7 +5,7 @@ from torch import Tensor
 
 from wavegen.errors import InputError
 from wavegen.separation.base import Separator
-from wavegen.separation.overlap import _best_order
+from wavegen.separation.overlap import best_order
 
 # Which channels of a file go through a stereo model together: left and right, in the orders of WAV (front, centre, low
 # frequencies, back, side). A channel that stands alone goes in as both.
@@ -58,7 +58,7 @@ class AnyChannels(Separator):
                 part = part.mean(dim=2, keepdim=True)
             if self.spec.interchangeable and parts:
                 reference = parts[0].mean(dim=2, keepdim=True)
-                order = [_best_order(r, p)[1] for r, p in zip(reference, part.mean(dim=2, keepdim=True), strict=True)]
+                order = [best_order(r, p)[1] for r, p in zip(reference, part.mean(dim=2, keepdim=True), strict=True)]
                 part = torch.stack([p[o] for p, o in zip(part, order, strict=True)])
             parts.append(part)
         return torch.cat(parts, dim=2)

@@ -140,7 +140,7 @@ def _passes(model: Separator, window: "_Window", cut: Plan, start: int, stop: in
         if total is None:
             total = found
         else:
-            total = total + _best_order(total, found)[0] if model.spec.interchangeable else total + found
+            total = total + best_order(total, found)[0] if model.spec.interchangeable else total + found
     assert total is not None
     return total / len(cut.shifts), start - first
 
@@ -210,7 +210,7 @@ class _Order:
         begin = max(start, self.start)
         before, now = self.before[..., begin - self.start :], estimate[..., begin - start :]
         shared = min(before.shape[-1], now.shape[-1])
-        _, order = _best_order(before[..., :shared], now[..., :shared])
+        _, order = best_order(before[..., :shared], now[..., :shared])
         return estimate[order]
 
     def keep(self, estimate: Tensor, start: int, needed: int) -> None:
@@ -220,7 +220,7 @@ class _Order:
             self.before = estimate[..., self.start - start :].clone()
 
 
-def _best_order(reference: Tensor, estimate: Tensor) -> tuple[Tensor, list[int]]:
+def best_order(reference: Tensor, estimate: Tensor) -> tuple[Tensor, list[int]]:
     """The estimate (sources, channels, n) in the order that correlates best with the reference, and that order."""
     count = reference.shape[0]
     products = reference.reshape(count, -1).double() @ estimate.reshape(count, -1).double().T

@@ -13,13 +13,17 @@ is saved in OUTPUT/compose.json, too, piece by piece.
 
 import argparse
 import json
+import multiprocessing
 import time
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass, field, replace
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from compose_prompts import PROMPTS, Prompt, mistakes
 
 import wavegen
@@ -30,8 +34,9 @@ from wavegen.evaluation.music import CopyIndex, compare, index_melodies, table
 from wavegen.music.attributes import Attributes, Key
 from wavegen.music.leadsheet import LeadSheet
 from wavegen.music.midi import read_midi, write_midi
+from wavegen.music.rewards import reward
 from wavegen.music.score import Notes, Score, Track, as_notes
-from wavegen.music.tokens import decode
+from wavegen.music.tokens import decode, encode
 
 STATED = {"key": "key", "tempo": "tempo", "meter": "meter", "programs": "instruments", "drums": "drums", "bars": "bars"}
 
@@ -47,6 +52,7 @@ class Piece:
     misread: list[str] = field(default_factory=list)
     unreported: list[str] = field(default_factory=list)
     hard: dict[str, bool] | None = None
+    reward: float | None = None  # of music theory, 0 to 1: wavegen.music.rewards
     asked_tempo: float | None = None
     heard_tempo: float | None = None
     tempo_strict: bool | None = None
@@ -79,6 +85,7 @@ def one(prompt: Prompt, number: int, arguments: argparse.Namespace) -> tuple[Pie
         return piece, None
     piece.seconds = time.perf_counter() - start
     asked: Attributes = made.attributes
+    piece.reward = reward(encode(made.leadsheet))
     piece.misread = mistakes(prompt, made.plan)
     piece.unreported = sorted(set(prompt.unknown) - set(made.plan.unknown))
     path = arguments.output / f"{number:03d}.mid"
@@ -93,7 +100,17 @@ def one(prompt: Prompt, number: int, arguments: argparse.Namespace) -> tuple[Pie
         path = path.with_suffix(".wav")
         made.audio.save(path)
         listen(piece, path, asked)
-    return piece, made
+    return piece, replace(made, audio=None, stems={})
+
+
+def judged(numbers: Sequence[int], arguments: argparse.Namespace) -> Iterator[tuple[Piece, Any]]:
+    """What :func:`one` gives for each prompt, in their order, whatever the number of processes."""
+    if arguments.jobs == 1:
+        yield from (one(PROMPTS[number], number, arguments) for number in numbers)
+        return
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(arguments.jobs, context, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        yield from pool.map(one, (PROMPTS[number] for number in numbers), numbers, repeat(arguments))
 
 
 def listen(piece: Piece, path: Path, asked: Attributes) -> None:
@@ -155,6 +172,7 @@ def summary(pieces: Sequence[Piece]) -> dict[str, Any]:
         "tempo heard within 2 %, any level": share(piece.tempo_level for piece in made),
         "tempo heard within 2 %, the beat's level": share(piece.tempo_strict for piece in made),
         "key heard": share(piece.heard_key == piece.asked_key for piece in made if piece.asked_key),
+        "mean reward of music theory": float(np.mean([p.reward for p in pieces if p.reward is not None] or [np.nan])),
         "seconds a piece, median and longest": [float(np.median(took)), max(took)] if took else [],
         "seconds of music a second": sum(piece.duration for piece in made) / sum(took) if took else 0.0,
     }
@@ -177,6 +195,7 @@ def main() -> None:
     parser.add_argument("output", type=Path, help="folder for MIDI, WAV and compose.json")
     parser.add_argument("--limit", type=int, default=len(PROMPTS), help="this many prompts, evenly taken from all")
     parser.add_argument("--audio", action="store_true", help="render, and hear tempo and key in the WAV files")
+    parser.add_argument("--jobs", type=int, default=1, help="processes, of one thread each where there are several")
     parser.add_argument("--renderer", default="neural", choices=("neural", "fluidsynth"))
     parser.add_argument("--model", default="default", help="score model")
     parser.add_argument("--corpus", type=Path, help="tunes.npz, to compare melodies with and look for copies in")
@@ -185,8 +204,7 @@ def main() -> None:
     arguments.output.mkdir(parents=True, exist_ok=True)
     chosen = np.unique(np.linspace(0, len(PROMPTS) - 1, max(1, arguments.limit)).round().astype(int))
     pieces, scores, sheets = [], list[Score](), list[LeadSheet]()
-    for number in chosen:
-        piece, made = one(PROMPTS[number], int(number), arguments)
+    for number, (piece, made) in zip(chosen, judged(chosen.tolist(), arguments), strict=True):
         pieces.append(piece)
         if made is not None:
             scores.append(made.score)

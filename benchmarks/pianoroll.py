@@ -108,11 +108,6 @@ def fitted(name: str, rolls: dict[str, list[IntArray]], options: argparse.Namesp
     return model.eval(), model.nll_per_step(rolls["validation"])
 
 
-def roll_steps(tokens: IntArray) -> IntArray:
-    """Where time steps close."""
-    return np.flatnonzero(tokens == vocabulary("pianoroll").index("Step"))
-
-
 def transposed(tokens: IntArray, reach: int) -> Iterator[IntArray]:
     """A roll moved by each number of semitones up to ``reach`` either way that the piano has the keys for."""
     notes = vocabulary("pianoroll").family("Pitch")
@@ -152,7 +147,9 @@ def main() -> None:
         }
         if isinstance(model, ScoreVAE):  # test_nll is its bound
             divergence = sum(float(model.elbo(tokens).divergence.sum()) for tokens in rolls["test"])
-            result["test_kl"] = divergence / sum(len(roll_steps(tokens)) for tokens in rolls["test"])
+            result["test_kl"] = divergence / sum(
+                int((tokens == vocabulary("pianoroll").index("Step")).sum()) for tokens in rolls["test"]
+            )
         print(options.set, name, json.dumps(result), flush=True)
         if options.json:
             known = json.loads(options.json.read_text()) if options.json.exists() else {}

@@ -27,6 +27,7 @@ from wavegen.acoustic.score import ScoreTransformer
 from wavegen.audio.features import MelSpectrogram
 from wavegen.audio.io import Audio
 from wavegen.checkpoints.registry import DEFAULTS
+from wavegen.errors import InputError
 from wavegen.evaluation.rendering import OnsetScore, chroma_correlation, log_mel_distance, onset_score
 from wavegen.music.midi import write_midi
 from wavegen.music.notation import read_score
@@ -73,6 +74,8 @@ def judge(path: Path, options: argparse.Namespace, performer: ScoreTransformer, 
         peak = np.float32(0.9 / max(1e-6, np.abs(mix).max()))
         Audio((mix * peak)[None], spec.sample_rate).save(options.output / f"{path.stem}-{name}.wav")
     table = np.array(distances)
+    if not pitched:
+        raise InputError(f"{path}: only drums, which have neither pitch nor onsets to compare")
     made, true = summed(pitched)
     mel, vocoded, mean = np.average(table[:, :3], axis=0, weights=table[:, 3])
     return {

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from wavegen import load, music_jobs
-from wavegen.acoustic.rolls import parts_of
+from wavegen.acoustic.rolls import Part, parts_of
 from wavegen.errors import InputError
 from wavegen.music.midi import read_midi, write_midi
 from wavegen.music.score import Score, Track
@@ -140,18 +141,46 @@ def test_long_rests_are_left_out(orchestra: dict[str, str]) -> None:
     score = Score((Track(0, False, "", notes),), tempos=((0.0, 120.0),))
     spec = load(names["vocoder"]).spec
     part = parts_of(score)["acoustic-grand-piano"]
-    passages = list(_passages(part, spec, part.frames(spec)))
+    passages = list(_passages(part, spec))
     assert [len(passage.onset) for _, passage in passages] == [2, 1]
     performer, voice = load(names["acoustic"]), load(names["vocoder"])
     wave = _perform(part, performer, voice)
     assert len(wave) == part.frames(spec) * spec.hop
     first, alone = passages[1]
-    np.testing.assert_array_equal(
-        wave[first * spec.hop :], _perform(alone, performer, voice)[: len(wave) - first * spec.hop]
-    )
-    assert np.abs(wave[first * spec.hop :]).max() > 1e-4
-    rest = wave[round(0.75 * first * spec.hop) : first * spec.hop]
-    assert not rest.any()
+    begin = first * spec.hop
+    np.testing.assert_array_equal(wave[begin:], _perform(alone, performer, voice)[: len(wave) - begin])
+    assert np.abs(wave[begin:]).max() > 1e-4
+    assert not wave[round(0.75 * begin) : begin].any()
+
+
+def test_passages_have_the_mel_of_the_whole(orchestra: dict[str, str]) -> None:
+    performer = load(orchestra["acoustic"])
+    spec = performer.spec
+    rng = np.random.default_rng(4)
+    onset = np.concatenate([[0.0], 4 + rng.uniform(0, 2, 6), 9.5 + rng.uniform(0, 1, 5), [31.25]])
+    pitch, velocity = rng.integers(40, 80, len(onset)), rng.integers(30, 120, len(onset))
+    part = Part(0, onset, onset + rng.uniform(0.1, 0.7, len(onset)), pitch, velocity)
+    whole = performer.render(part)
+    passages = list(_passages(part, spec))
+    assert [len(passage.onset) for _, passage in passages] == [1, 6, 5, 1]
+    for first, passage in passages:
+        mel = performer.render(passage)
+        inside = slice(performer.context, mel.shape[-1] - performer.context)
+        torch.testing.assert_close(mel[..., inside], whole[..., first:][..., inside], atol=2e-3, rtol=0)
+        assert float((mel[..., inside] - whole[..., first + 1 :][..., inside]).abs().max()) > 0.01
+
+
+def test_stems_are_kept_only_where_they_are_wanted(orchestra: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    names = {name: orchestra[name] for name in ("acoustic", "vocoder")}
+    both = music_jobs.render_score(tune(1), **names)
+    alone = music_jobs.render_score(tune(1), **names, stems=False)
+    np.testing.assert_array_equal(alone.audio.samples, both.audio.samples)
+    assert both.stems
+    assert not alone.stems
+    monkeypatch.setattr(music_jobs, "MOST_STEMS", 1.0)
+    with pytest.raises(InputError, match=r"s of stems; at most 1 s fit, or the mix alone"):
+        music_jobs.render_score(tune(1), **names)
+    assert music_jobs.render_score(tune(1), **names, stems=False).audio.samples.any()
 
 
 def test_a_score_that_cannot_be_rendered(orchestra: dict[str, str], tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ def continue_audio(
     *,
     model: str = "mel-lstm",
     vocoder: str = "default",
-    temperature: float = 0.3,
+    temperature: float = 0.6,
     seed: int = 0,
     crossfade: float = 0.03,
     device: str = "cpu",

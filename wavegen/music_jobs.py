@@ -43,8 +43,9 @@ LEAD = 8  # frames rendered before the first, whose windows hold a first note's 
 EDGE = 72  # samples over which what begins at the very start fades in
 QUIET = 1e-4  # of the peak, below which a sampler's end is cut off
 FADE = 16  # frames over which a part's silence is faded in and out
-REST = 256  # frames of silence in a part that are left out
+REST = 256  # frames: rests of a part that are longer are not rendered
 LONGEST = 7200.0  # seconds of a rendered score
+MOST_STEMS = 40000.0  # seconds of all stems together: 4 GB
 SCORE_TEMPERATURE = (0.0, 10.0)
 SCORE_TOP_K = (0, 10000)
 SCORE_MODELS = ("transformer", "lstm", "gru", "ngram", "hmm", "gmm", "vae", "gan", "reinforce", "mcts", "ensemble")
@@ -239,9 +240,12 @@ def render_score(
     acoustic: str = "default",
     vocoder: str = "default",
     soundfont: str | Path | None = None,
+    stems: bool = True,
     device: str = "cpu",
 ) -> Rendered:
     """A score, or its MIDI, ABC or MusicXML file, as sound: each track a stem, their sum the mix, its peak at 0.9.
+
+    Without ``stems`` only the mix is kept, which is what a long score of many tracks has memory for.
 
     ``renderer`` "neural" takes every track through the acoustic model of scores and the music vocoder (``acoustic`` and
     ``vocoder`` are names or files); "fluidsynth" takes it through the program of that name and ``soundfont``.
@@ -254,25 +258,37 @@ def render_score(
         raise InputError(f"{where}: holds no notes")
     if given.duration > LONGEST:
         raise InputError(f"{where}: lasts {given.duration:,.0f} s; at most {LONGEST:,.0f} s are rendered")
+    seconds = given.duration * sum(1 for _ in named_tracks(given))
+    if stems and seconds > MOST_STEMS:
+        raise InputError(f"{where}: {seconds:,.0f} s of stems; at most {MOST_STEMS:,.0f} s fit, or the mix alone")
     if renderer == "fluidsynth":
-        rate, waves = _by_fluidsynth(given, soundfont)
+        rate, waves = 24000, _by_fluidsynth(given, soundfont)
     else:
         rate, waves = _by_network(given, acoustic, vocoder, device)
-    longest = max(len(wave) for wave in waves.values())
-    stems = {name: np.pad(wave, (0, longest - len(wave))) for name, wave in waves.items()}
-    mix: NDArray[np.float32] = np.sum(np.stack(list(stems.values())), axis=0, dtype=np.float32)
+    kept: dict[str, NDArray[np.float32]] = {}
+    mix = np.zeros(0, np.float32)
+    for name, wave in waves:
+        mix = np.pad(mix, (0, max(0, len(wave) - len(mix))))
+        mix[: len(wave)] += wave
+        if stems:
+            kept[name] = wave
     scale = np.float32(PEAK / max(float(np.abs(mix).max()), 1e-6))  # of stems and mix alike
-    return Rendered(
-        Audio((mix * scale)[None], rate), {name: Audio((wave * scale)[None], rate) for name, wave in stems.items()}
-    )
+    for name, wave in kept.items():
+        kept[name] = np.pad(wave, (0, len(mix) - len(wave)))
+        kept[name] *= scale
+    mix *= scale
+    return Rendered(Audio(mix[None], rate), {name: Audio(wave[None], rate) for name, wave in kept.items()})
 
 
-def _by_network(score: Score, acoustic: str, vocoder: str, device: str) -> tuple[int, dict[str, NDArray[np.float32]]]:
+Waves = Iterator[tuple[str, NDArray[np.float32]]]
+
+
+def _by_network(score: Score, acoustic: str, vocoder: str, device: str) -> tuple[int, Waves]:
     voice = load_vocoder(DEFAULTS["music-vocoder"] if vocoder == "default" else vocoder, device, refine=None)
     performer = cast(ScoreTransformer, ready_model(acoustic, "score-mel", device))
     performer.spec.require(voice.spec, f"acoustic model {acoustic} and vocoder {vocoder} do not fit")
     parts = parts_of(score)
-    return voice.spec.sample_rate, {name: _perform(part, performer, voice) for name, part in parts.items()}
+    return voice.spec.sample_rate, ((name, _perform(part, performer, voice)) for name, part in parts.items())
 
 
 def _perform(part: Part, performer: ScoreTransformer, voice: Vocoder) -> NDArray[np.float32]:
@@ -280,59 +296,57 @@ def _perform(part: Part, performer: ScoreTransformer, voice: Vocoder) -> NDArray
     spec = voice.spec
     frames = part.frames(spec)
     wave = np.zeros(frames * spec.hop, np.float32)
-    for first, passage in _passages(part, spec, frames):
+    for first, passage in _passages(part, spec):
         made = _perform_passage(passage, performer, voice)[: len(wave) - first * spec.hop]
         wave[first * spec.hop :][: len(made)] += made
     return wave
 
 
-def _passages(part: Part, spec: FeatureSpec, frames: int) -> Iterator[tuple[int, Part]]:
-    """What lies between the rests of REST frames and more: the frame where it begins, and its notes from there on."""
-    heard = np.unique(part.sounding(spec, 0, frames).frame.numpy())
-    breaks = np.flatnonzero(np.diff(heard) > REST) + 1
-    starts = heard[np.concatenate([[0], breaks])]
-    seconds = starts * spec.hop / spec.sample_rate
-    owner = np.searchsorted(seconds, part.onset, side="right") - 1
-    for number, first in enumerate(starts):
-        mine = owner == number
-        if mine.any():
-            onset, end = part.onset[mine] - seconds[number], part.end[mine] - seconds[number]
-            yield int(first), replace(part, onset=onset, end=end, pitch=part.pitch[mine], velocity=part.velocity[mine])
+def _passages(part: Part, spec: FeatureSpec) -> Iterator[tuple[int, Part]]:
+    """What lies between the rests of over REST frames: the frame where it begins, and its notes from there on."""
+    low, high = part.heard(spec)
+    order = np.argsort(low, kind="stable")
+    low, ends = low[order], np.maximum.accumulate(high[order])
+    breaks = np.flatnonzero(low[1:] - ends[:-1] > REST) + 1
+    for place, notes in zip([0, *breaks], np.split(order, breaks), strict=True):
+        first = max(0, int(low[place]))
+        start = first * spec.hop / spec.sample_rate
+        onset, end = part.onset[notes] - start, part.end[notes] - start
+        yield first, replace(part, onset=onset, end=end, pitch=part.pitch[notes], velocity=part.velocity[notes])
 
 
 @torch.inference_mode()
 def _perform_passage(part: Part, performer: ScoreTransformer, voice: Vocoder) -> NDArray[np.float32]:
+    """One part's waveform, its rests rendered too and then silenced."""
     spec = voice.spec
     seconds = LEAD * spec.hop / spec.sample_rate
     late = replace(part, onset=part.onset + seconds, end=part.end + seconds)
     frames = late.frames(spec)
     waves = [vocoded(wave)[0] for wave in voice.stream(performer.stream(late, frames), block=512)]
-    gate = _gate(frames, spec.hop, late.sounding(spec, 0, frames).frame.numpy())
+    gate = _gate(late, spec, frames)
     wave = (np.concatenate(waves) * gate)[LEAD * spec.hop :]
     wave[:EDGE] *= np.linspace(0, 1, EDGE, dtype=np.float32)
     return wave
 
 
-def _gate(frames: int, hop: int, sounding: NDArray[np.int64]) -> NDArray[np.float32]:
+def _gate(part: Part, spec: FeatureSpec, frames: int) -> NDArray[np.float32]:
     """1 where notes sound, 0 elsewhere, with fades: a vocoder's silence is not quite silent."""
     heard = np.zeros(frames + 2 * FADE, np.float32)
-    heard[sounding + FADE] = 1
+    for low, high in zip(*part.heard(spec), strict=True):
+        heard[max(0, low) + FADE : min(high, frames) + FADE] = 1
     smooth = np.convolve(heard, np.ones(FADE) / FADE, "same")
     smooth = np.maximum(heard, smooth)[FADE:-FADE]
-    return np.repeat(smooth, hop).astype(np.float32)
+    return np.repeat(smooth, spec.hop).astype(np.float32)
 
 
-def _by_fluidsynth(score: Score, soundfont: str | Path | None) -> tuple[int, dict[str, NDArray[np.float32]]]:
-    rate = 24000
-    waves = {}
+def _by_fluidsynth(score: Score, soundfont: str | Path | None) -> Waves:
     with tempfile.TemporaryDirectory(prefix="wavegen-") as folder:
         for name, track in named_tracks(score):
             path = Path(folder) / "stem.mid"
             write_midi(path, replace(score, tracks=(track,)))
-            wave = render_midi(path, rate, soundfont=soundfont)
+            wave = render_midi(path, 24000, soundfont=soundfont)
             heard = np.flatnonzero(np.abs(wave) > QUIET * np.abs(wave).max(initial=0))
-            waves[name] = wave[: heard[-1] + 1] if len(heard) else wave[:1]
-    return rate, waves
+            yield name, wave[: heard[-1] + 1] if len(heard) else wave[:1]
 
 
 def notes_in_seconds(score: Score) -> dict[str, NDArray[np.float64]]:

@@ -104,8 +104,8 @@ def single_notes(low: int, high: int, rng: np.random.Generator) -> Notes:
 
 
 def single(number: int, rng: np.random.Generator) -> tuple[int, Notes]:
-    """A part of single notes: each program in turn, sound effects seldom."""
-    program = number % 128
+    """A part of single notes: each program in turn, whether held out or not; sound effects seldom."""
+    program = (number + number // 128) % 128
     if program >= 120 and rng.random() < 0.7:
         program = int(rng.integers(0, 120))
     return program, single_notes(INSTRUMENTS[program].low, INSTRUMENTS[program].high, rng)

@@ -77,6 +77,10 @@ def test_the_plan_and_what_was_not_understood(
     shown = capfd.readouterr().err
     assert "key: D major (stated: in D major)" in shown
     assert "seed: 0" in shown
+    assert (
+        run("compose", "a tune", "--mood", "sad", "--bars", "2", "-o", tmp_path / "a.mid", "--show-plan", *models) == 0
+    )
+    assert "mood: sad (stated: by option)" in capfd.readouterr().err
 
 
 def test_continuation_and_infill(models: list[str], midi: Path, tmp_path: Path) -> None:

@@ -59,6 +59,16 @@ def test_continue(models: Path, vocoder: str) -> None:
     np.testing.assert_allclose(io.read("c.wav").samples, expected.samples, atol=1e-6)
 
 
+def test_silence_goes_on_and_that_is_said(models: Path, vocoder: str) -> None:
+    sound = io.read("a.wav")
+    faded = sound.samples.copy()
+    faded[:, -sound.sample_rate // 4 :] *= 5e-4
+    io.write("faded.wav", Audio(faded, sound.sample_rate))
+    chosen = ("--model", str(models / "lstm.safetensors"), "--vocoder", vocoder, "--seconds", "0.2")
+    assert "ends in silence" in run("continue", "faded.wav", "-o", "c.wav", *chosen)
+    assert "silence" not in run("continue", "a.wav", "-o", "c.wav", *chosen)
+
+
 def test_fill(models: Path, vocoder: str) -> None:
     chosen = ("--model", str(models / "vae.safetensors"), "--vocoder", vocoder)
     run("fill", "b.wav", "-o", "c.wav", "--from", "0.1", "--to", "0.3", "--bit-depth", "float", *chosen)

@@ -54,6 +54,29 @@ def test_chroma_follows_the_score() -> None:
     assert wrong < 0.2
 
 
+def test_overtones_are_not_read_as_pitches() -> None:
+    wave = np.zeros(int(4.5 * RATE), np.float32)
+    t = np.arange(len(wave)) / RATE
+    for quarter, duration, pitch, _ in NOTES:
+        gate = (t >= quarter / 2) & (t < (quarter + duration) / 2)
+        frequency = 440 * 2 ** ((pitch - 12 - 69) / 12)
+        for harmonic, level in ((1, 0.06), (2, 0.04), (3, 0.10)):  # by its loudest partials, a fifth too high
+            wave += level * gate * np.sin(2 * np.pi * harmonic * frequency * t)
+    assert chroma_correlation(wave.astype(np.float32), RATE, SCORE) > 0.85
+
+
+def test_chroma_counts_notes_by_their_velocity() -> None:
+    rows = [[0.0, 8.0, 60.0, 110.0], [0.0, 8.0, 66.0, 8.0]]
+    t = np.arange(int(4.0 * RATE)) / RATE
+    loud, soft = (np.sin(2 * np.pi * 440 * 2 ** ((p - 69) / 12) * t) for p in (60, 66))
+    wave = (0.3 * loud + 0.02 * soft).astype(np.float32)
+    right = Score((Track(0, False, "", np.array(rows)),), tempos=((0.0, 120.0),))
+    rows[0][3], rows[1][3] = rows[1][3], rows[0][3]
+    turned = Score((Track(0, False, "", np.array(rows)),), tempos=((0.0, 120.0),))
+    assert chroma_correlation(wave, RATE, right) > 0.9
+    assert chroma_correlation(wave, RATE, turned) < 0.5
+
+
 def test_distance_of_mels() -> None:
     spec = FeatureSpec()
     assert log_mel_distance(tones(), tones(), spec) == 0.0

@@ -251,3 +251,14 @@ def test_other_metres_and_styles_go_by_rules():
     assert line("rock", Meter(3, 4), 0) == line("rock", Meter(3, 4), 1)
     assert line("blues", FOUR, 0) == line("blues", FOUR, 1)
     assert line("rock", FOUR, 0) != line("rock", FOUR, 1)
+
+
+def test_a_bass_held_over_many_chords_follows_them_all():
+    chords = tuple((tick, chord) for tick, chord in zip((0, 12, 24, 36), CHORDS["major"], strict=True))
+    held = LeadSheet(Key(0), FOUR, "rock", (Bar(chords, ((60, BAR, False),)),) * 2)
+    frame = frame_of(held, "rock", (("A", 2),))
+    line = pattern((0, BAR, 0))
+    events = bass_line(frame, "eighths", BassSeat(28, 56, 35.0), {"A": Family(line, line, line)})[:4]
+    assert [(event.onset, event.ticks, event.pitch % 12) for event in events] == [
+        (0, 12, 0), (12, 12, 9), (24, 12, 5), (36, 12, 7),
+    ]  # fmt: skip

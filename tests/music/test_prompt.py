@@ -626,3 +626,11 @@ def test_chinese_numbers_count(value: int) -> None:
 def test_odd_numbers_are_refused_rather_than_misread(text: str) -> None:
     with pytest.raises(InputError, match="cannot be read"):
         parse(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "named"), [("a tune in B lydian", "B lydian"), ("一首B弗里几亚调式的曲子", "B弗里几亚")]
+)
+def test_a_mode_that_is_not_supported_is_named_with_its_tonic(text: str, named: str) -> None:
+    with pytest.raises(InputError, match=f"key '{named}.*is not supported"):
+        parse(text)

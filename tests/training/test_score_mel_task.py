@@ -1,5 +1,6 @@
 """Training of score → mel: what a batch pairs up, that it learns, and what data is refused."""
 
+import contextlib
 import dataclasses
 import json
 from pathlib import Path
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from wavegen.acoustic.rolls import Sounding
 from wavegen.acoustic.score import ScoreTransformer, ScoreTransformerConfig
 from wavegen.audio.features import CONVENTIONS, MelSpectrogram
 from wavegen.errors import InputError
@@ -65,6 +67,37 @@ def test_batches_are_a_function_of_seed_and_step(folder: Path) -> None:
     a, b = task(folder).batch(5, 0, 1), task(folder).batch(5, 0, 1)
     assert all(torch.equal(a[k], b[k]) for k in a)
     assert not torch.equal(a["mel"], task(folder).batch(6, 0, 1)["mel"])
+
+
+@pytest.mark.parametrize(("base", "rise", "peak"), [(0.0, 0.0, 0.0), (0.5, 0.5, 3.0)])
+def test_the_loss_is_the_weighted_sum(folder: Path, base: float, rise: float, peak: float) -> None:
+    torch.manual_seed(0)
+    config = ScoreMelTaskConfig(TINY, batch=4, frames=32, base_weight=base, rise_weight=rise, peak_weight=peak)
+    t = ScoreMelTask(config, SPEC, folder, folder, 1)
+    batch = t.batch(0, 0, 1)
+    seen = {}
+
+    class Recorder:
+        def autocast(self) -> contextlib.AbstractContextManager[None]:
+            return contextlib.nullcontext()
+
+        def update(self, name: str, loss: torch.Tensor) -> None:
+            seen[name] = float(loss.detach())
+
+    scalars = t.step(Recorder(), batch)  # type: ignore[arg-type]
+    mel = batch["mel"].numpy()
+    notes = Sounding(**{name: batch[name] for name in Sounding.__dataclass_fields__})
+    with torch.no_grad():
+        alone = t.model.base(notes, batch["font"], 4, 32)
+        both = (alone + t.model.correction(alone)).numpy() - mel
+    single = alone.numpy() - mel
+    rises = both[..., 2:] - both[..., :-2]
+    loud = 1 + peak * np.exp((mel - mel.max(axis=(1, 2), keepdims=True)) / 3.0)
+    expected = (loud * abs(both)).mean() + base * (loud * abs(single)).mean()
+    expected += rise * (loud[..., 2:] * abs(rises)).mean()
+    assert seen["model"] == pytest.approx(expected, rel=1e-5)
+    assert float(scalars["mel"]) == pytest.approx(abs(both).mean(), rel=1e-5)
+    assert float(scalars["rise"]) == pytest.approx(abs(rises).mean(), rel=1e-5)
 
 
 def test_it_learns_and_its_model_is_read_again(folder: Path) -> None:

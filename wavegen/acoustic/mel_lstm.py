@@ -16,6 +16,7 @@ from wavegen.audio.features import FeatureSpec, MelSpectrogram
 from wavegen.errors import InputError
 
 LOG_STD = (-4.0, 2.0)
+NEAR = 8  # bands to each side whose loudest value limits a band
 FARTHEST = 6.0  # standard deviations of a band; no sampled value lies further from its mean
 
 
@@ -61,11 +62,17 @@ class Mixture:
 
 @dataclass(frozen=True)
 class MelState:
-    """Where a continuation stands: the LSTM's state and the last frame (batch, bands), standardised. A value."""
+    """Where a continuation stands: the LSTM's state and the last frame (batch, bands), standardised. A value.
+
+    ``loudest`` (batch, bands) is the loudest mel heard so far in a band or one near it, ``power`` (batch, 1) the
+    natural logarithm of the loudest frame's power: −∞ before any.
+    """
 
     hidden: Tensor
     cell: Tensor
     frame: Tensor
+    loudest: Tensor
+    power: Tensor
 
 
 class MelLSTM(nn.Module):
@@ -109,7 +116,8 @@ class MelLSTM(nn.Module):
     def start(self, batch: int = 1) -> MelState:
         """The state before any frame."""
         zeros = self.mel_mean.new_zeros(self.config.layers, batch, self.config.hidden)
-        return MelState(zeros, zeros, self.mel_mean.new_zeros(batch, self.spec.bands))
+        bands = self.mel_mean.new_zeros(batch, self.spec.bands)
+        return MelState(zeros, zeros, bands, bands - math.inf, bands[:, :1] - math.inf)
 
     @torch.inference_mode()
     def listen(self, mel: Tensor, state: MelState | None = None) -> MelState:
@@ -117,7 +125,9 @@ class MelLSTM(nn.Module):
         x = self.standardised(mel)
         state = state or self.start(x.shape[0])
         out = self._mixture(torch.cat([state.frame[:, None], x[:, :-1]], dim=1), state)
-        return MelState(out.hidden, out.cell, x[:, -1])
+        heard = F.max_pool1d(mel.amax(dim=-1, keepdim=True).transpose(1, 2), 2 * NEAR + 1, 1, NEAR)[:, 0]
+        power = torch.maximum(state.power, _power(mel.transpose(1, 2)).amax(dim=1))
+        return MelState(out.hidden, out.cell, x[:, -1], torch.maximum(state.loudest, heard), power)
 
     @torch.inference_mode()
     def generate(
@@ -126,6 +136,8 @@ class MelLSTM(nn.Module):
         """The next ``frames`` as a mel (batch, bands, frames), and the state after them.
 
         ``temperature`` (0: the likeliest component's mean) sharpens the choice of component and scales the deviation.
+        No band gets louder than it or its neighbours were in what was heard, and no frame louder than all frames were:
+        fed back on itself, a model may run away.
         With one generator, pieces put together are what would have been drawn at once.
         """
         if frames < 1:
@@ -133,13 +145,19 @@ class MelLSTM(nn.Module):
         if not 0 <= temperature < math.inf:
             raise InputError(f"temperature must be 0 or more, not {temperature}")
         drawn = []
+        lowest, highest = self.mel_mean - FARTHEST * self.mel_std, self.mel_mean + FARTHEST * self.mel_std
+        if bool(torch.isfinite(state.power).all()):
+            highest = torch.minimum(highest, state.loudest)
         for _ in range(frames):
             out = self._mixture(state.frame[:, None], state)
-            frame = _draw(out, temperature, generator).clamp(-FARTHEST, FARTHEST)
-            state = MelState(out.hidden, out.cell, frame)
-            drawn.append(frame)
-        mel = torch.stack(drawn, dim=-1) * self.mel_std[:, None] + self.mel_mean[:, None]
-        return mel.clamp(min=self.lowest), state
+            mel = _draw(out, temperature, generator) * self.mel_std + self.mel_mean
+            mel = torch.minimum(torch.maximum(mel, lowest), highest)
+            if bool(torch.isfinite(state.power).all()):
+                mel = mel - 0.5 * (_power(mel) - state.power).clamp(min=0.0)
+            frame = (mel - self.mel_mean) / self.mel_std
+            state = MelState(out.hidden, out.cell, frame, state.loudest, state.power)
+            drawn.append(mel)
+        return torch.stack(drawn, dim=-1).clamp(min=self.lowest), state
 
     @torch.inference_mode()
     def continued(
@@ -163,6 +181,11 @@ class MelLSTM(nn.Module):
             hidden=hidden,
             cell=cell,
         )
+
+
+def _power(mel: Tensor) -> Tensor:
+    """The natural logarithm of the power of frames (..., bands) of log-magnitudes: (..., 1)."""
+    return torch.logsumexp(2 * mel, dim=-1, keepdim=True)
 
 
 def _draw(out: Mixture, temperature: float, generator: torch.Generator | None) -> Tensor:

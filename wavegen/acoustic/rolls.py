@@ -66,13 +66,20 @@ class Part:
     def _ends(self) -> NDArray[np.float64]:
         return self.onset + 0.02 if self.instrument == DRUMS else np.maximum(self.end, self.onset + 0.02)
 
+    def heard(self, spec: FeatureSpec) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The first frame in which each note can be heard, and the one behind the last; the first may be negative."""
+        onset, end = self._in_frames(spec)
+        low = np.ceil(onset - LEAD).astype(np.int64)
+        return low, np.floor(end + self.tails * spec.frame_rate).astype(np.int64) + 1
+
+    def _in_frames(self, spec: FeatureSpec) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Onsets and ends: frame i stands over samples i × hop …, its centre half a hop later."""
+        return self.onset * spec.frame_rate - 0.5, self._ends() * spec.frame_rate - 0.5
+
     def sounding(self, spec: FeatureSpec, first: int, count: int) -> "Sounding":
         """The pairs (note, frame) of frames ``first`` … ``first + count - 1`` in which a note can be heard."""
-        rate = spec.frame_rate
-        onset = self.onset * rate - 0.5  # frame i stands over samples i × hop …, its centre half a hop later
-        end = self._ends() * rate - 0.5
-        low = np.maximum(np.ceil(onset - LEAD).astype(np.int64), first)
-        high = np.minimum(np.floor(end + self.tails * rate).astype(np.int64) + 1, first + count)
+        onset, end = self._in_frames(spec)
+        low, high = (np.clip(edge, first, first + count) for edge in self.heard(spec))
         lengths = np.maximum(high - low, 0)
         note = np.repeat(np.arange(len(lengths)), lengths)
         starts = np.concatenate([[0], np.cumsum(lengths)])[:-1]

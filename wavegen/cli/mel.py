@@ -31,7 +31,7 @@ def continue_(
     seconds: Annotated[float, typer.Option("--seconds", "-s", help="How much to add, 0.05 to 120.")] = 5.0,
     temperature: Annotated[
         float, typer.Option("--temperature", help="How freely to go on, 0 to 2; 0: the likeliest.")
-    ] = 0.3,
+    ] = 0.6,
     seed: Seed = 0,
     crossfade: Crossfade = 0.03,
     bit_depth: options.BitDepth = None,
@@ -45,6 +45,9 @@ def continue_(
     """
     subtype = options.subtype(bit_depth)
     audio = _read(source, output)
+    if _ends_silent(audio):
+        report: Report = context.obj
+        report.say("note: the recording ends in silence, and silence follows it; cut its end to go on from sound")
 
     from wavegen import mel_jobs
 
@@ -177,3 +180,11 @@ def _write(context: typer.Context, output: Path, audio: "Audio", subtype: str | 
     write(output, audio, subtype=subtype)
     where = "standard output" if str(output) == "-" else output
     report.say(f"{where}: {audio.duration:.2f} s at {audio.sample_rate} Hz in {report.elapsed():.2f} s")
+
+
+def _ends_silent(audio: "Audio") -> bool:
+    """Whether the last quarter of a second lies 60 dB under the loudest sample."""
+    import numpy as np
+
+    samples = np.abs(audio.samples)
+    return bool(samples[:, -(audio.sample_rate // 4) :].max(initial=0) <= 1e-3 * samples.max(initial=0))

@@ -115,6 +115,7 @@ def _score(
         renderer=renderer or "neural",  # type: ignore[arg-type]  # checked there
         vocoder=vocoder,
         soundfont=soundfont,
+        stems=stems is not None,
         device=device,
     )
     write(output, rendered.audio, subtype=subtype)

@@ -24,7 +24,7 @@ _LOOPS: dict[str, dict[str, tuple[str, ...]]] = {
     },
     "metal": {
         "major": ("I bVII bVI bVII", "I bVI bVII I"),
-        "minor": ("i i bVI bVII", "i bVI bIII bVII", "i i bVI V", "i bII i bVII"),
+        "minor": ("i i bVI bVII", "i bVI bIII bVII", "i i bVI V", "i bVII i bVI"),
     },
     "blues": {
         "major": ("I7 I7 I7 I7 IV7 IV7 I7 I7 V7 IV7 I7 V7", "I7 IV7 I7 I7 IV7 IV7 I7 I7 V7 IV7 I7 V7"),

@@ -351,13 +351,13 @@ class Scanner:
             article = match["letter"] == "a" or (match["letter"] == "A" and self.shouting)
             if not (article and not match["acc"] and match["noun"] and intro.lower() == "in "):
                 tonic = _tonic(match["letter"], match["acc"])
-                yield match.end(), "key", Key(tonic, Key.parse(f"C {mode}").mode)
+                yield match.end(), "key", Key(tonic, Key.parse(f"{match['letter'].upper()} {mode}").mode)
         if (match := _KEY_HAN.match(text, place)) and not (match["before"] and match["after"]):
             tonic = _tonic(match["letter"], match["before"] or match["after"])
             if match["mode"] in "调調":
                 yield match.end(), "tonic", tonic
             else:
-                yield match.end(), "key", Key(tonic, Key.parse(f"C{match['mode']}").mode)
+                yield match.end(), "key", Key(tonic, Key.parse(f"{match['letter'].upper()}{match['mode']}").mode)
         if (match := _KEY_DO.match(text, place)) and not (match["before"] and match["after"]):
             yield match.end(), "key", Key(_tonic(match["letter"], match["before"] or match["after"]))
         if match := _KEY_SHORT.match(text, place):

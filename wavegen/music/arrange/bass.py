@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 
 from wavegen.music.arrange.figures import Families, Pattern, beside, semitones
 from wavegen.music.arrange.frame import BarFrame, Event, Frame, Span
@@ -233,7 +234,7 @@ STYLE_LINES: dict[str, str] = {
 
 
 def _learnt(frame: Frame, bar: BarFrame, seat: BassSeat, pattern: Pattern) -> list[Event]:
-    """A learnt pattern over the bar's chords; where a chord begins, its root is played, or what was held ends."""
+    """A learnt pattern over the bar's chords: what is struck or held where a chord begins is that chord's root."""
     begins = {span.onset: span for span in bar.spans}
     found: list[Event] = []
     for note in pattern.notes:
@@ -247,12 +248,10 @@ def _learnt(frame: Frame, bar: BarFrame, seat: BassSeat, pattern: Pattern) -> li
         else:
             pitch = beside(seat.near(bar.following.root, root), -1 if note.tone == "below" else 1, frame.key)
         pitch = folded(pitch, seat.low, seat.high)
-        end = min((start for start in begins if start > onset), default=onset + note.ticks)
-        found.append(Event(onset, min(note.ticks, end - onset), pitch, note.accent))
-        if end < onset + note.ticks:  # held on into another chord
-            begun = begins[end]
-            rest = min(onset + note.ticks - end, begun.ticks)
-            found.append(Event(end, rest, seat.near(begun.chord.root), note.accent))
+        changes = sorted(start for start in begins if onset < start < onset + note.ticks)
+        pitches = [pitch, *(seat.near(begins[start].chord.root) for start in changes)]
+        for (start, end), sounding in zip(pairwise([onset, *changes, onset + note.ticks]), pitches, strict=True):
+            found.append(Event(start, end - start, sounding, note.accent))
     return found
 
 

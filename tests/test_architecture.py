@@ -10,8 +10,8 @@ import wavegen
 ROOT = Path(wavegen.__file__).parent
 
 KNOWN_TO_ALL = {"audio", "errors"}
-MODELS = {"text", "music", "acoustic", "vocoders", "nn", "ops"}
-JOBS = {"pipelines", "music_jobs", "mel_jobs"}
+MODELS = {"text", "music", "acoustic", "vocoders", "separation", "nn", "ops"}
+JOBS = {"pipelines", "music_jobs", "mel_jobs", "separation_jobs"}
 BESIDE = {"training", "evaluation", "checkpoints", "wavegen"} | JOBS | MODELS
 # Part of the package → the other parts it may import. "wavegen" is the top-level module itself.
 ALLOWED: dict[str, set[str]] = {
@@ -24,10 +24,12 @@ ALLOWED: dict[str, set[str]] = {
     "music": {"nn", "ops"},
     "acoustic": {"text", "music", "nn", "ops"},
     "vocoders": {"nn", "ops"},
+    "separation": {"vocoders", "nn", "ops"},
     "checkpoints": {"wavegen"} | MODELS,
     "pipelines": {"checkpoints", "wavegen"} | MODELS,
     "music_jobs": {"pipelines", "checkpoints", "wavegen"} | MODELS,
     "mel_jobs": {"pipelines", "checkpoints", "wavegen"} | MODELS,
+    "separation_jobs": {"pipelines", "checkpoints", "wavegen"} | MODELS,
     "training": BESIDE,
     "evaluation": BESIDE,
     "cli": {"music", "checkpoints", "training", "evaluation", "wavegen"} | JOBS,

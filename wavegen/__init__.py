@@ -15,9 +15,21 @@ if TYPE_CHECKING:
     from wavegen.checkpoints import load
     from wavegen.music_jobs import compose, render_score
     from wavegen.pipelines import render, resynth, speak, speak_stream
+    from wavegen.separation_jobs import separate
 
 __version__ = "0.1.0"
-__all__ = ["Audio", "__version__", "compose", "load", "render", "render_score", "resynth", "speak", "speak_stream"]
+__all__ = [
+    "Audio",
+    "__version__",
+    "compose",
+    "load",
+    "render",
+    "render_score",
+    "resynth",
+    "separate",
+    "speak",
+    "speak_stream",
+]
 
 _HOMES = {
     "Audio": "wavegen.audio.io",
@@ -26,6 +38,7 @@ _HOMES = {
     "render": "wavegen.pipelines",
     "render_score": "wavegen.music_jobs",
     "resynth": "wavegen.pipelines",
+    "separate": "wavegen.separation_jobs",
     "speak": "wavegen.pipelines",
     "speak_stream": "wavegen.pipelines",
 }

@@ -323,7 +323,7 @@ def resynth_file(
     if str(source) != "-" and Path(source).resolve() == Path(target).resolve():
         raise InputError(f"{target}: is the input too; write to another file")
     voice = load_vocoder(vocoder, device, refine=refine, **sampling)
-    with _rereadable(source) as file:
+    with rereadable(source) as file:
         about = io.info(file)
         rate, channels = about.sample_rate, about.channels
         subtype = subtype or io.matching_subtype(about, io.format_of(target))
@@ -344,7 +344,7 @@ class _Spool(tempfile.SpooledTemporaryFile[bytes]):
 
 
 @contextmanager
-def _rereadable(source: str | Path) -> Iterator[Path | BinaryIO]:
+def rereadable(source: str | Path) -> Iterator[Path | BinaryIO]:
     """The source itself if it is a file; a pipe, which can be read but once, as a copy."""
     if str(source) != "-" and not Path(source).is_fifo():
         yield Path(source)

@@ -39,7 +39,7 @@ def commands() -> dict[str, typer.main.TyperCommand]:  # type: ignore[name-defin
 def test_the_commands() -> None:
     assert set(commands()) == {
         "", "speak", "compose", "render", "resynth", "mel", "mel continue", "mel fill", "mel interpolate",
-        "mel transfer", "mel sample", "train", "evaluate", "evaluate vocoder", "evaluate speech",
+        "mel transfer", "mel sample", "separate", "import", "train", "evaluate", "evaluate vocoder", "evaluate speech",
         "models", "models list", "models show", "info", "bench",
     }  # fmt: skip
 

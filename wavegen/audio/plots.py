@@ -14,7 +14,7 @@ from wavegen.audio.pitch import Pitch, pitch
 from wavegen.errors import InputError, MissingDependencyError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -149,13 +149,83 @@ def score_sheet(
         _save(figure, temporary, kind)
 
 
+class SpectrogramSheet:
+    """Spectrograms of sounds of one length under each other, in dB under the loudest point of the first, which come in
+    blocks: memory does not grow with their length.
+
+    names: a row each. samples: how many will come, 1 or more. MissingDependencyError without matplotlib.
+    """
+
+    def __init__(self, names: "Sequence[str]", sample_rate: int, samples: int) -> None:
+        require_drawing()
+        self._names = tuple(names)
+        self._rate = checked_rate(sample_rate)
+        self._samples = samples
+        self._n_fft = _n_fft(sample_rate)
+        columns = _column_count(samples, self._n_fft)
+        self._centres = ((np.arange(columns) + 0.5) * samples / columns).astype(int)
+        self._levels = np.zeros((len(self._names), self._n_fft // 2 + 1, columns), dtype=np.float32)
+        self._done = 0
+        # What frames may still need, from the place `_first` on; silence stands before the beginning.
+        self._held = np.zeros((len(self._names), self._n_fft // 2), dtype=np.float32)
+        self._first = -(self._n_fft // 2)
+
+    def add(self, blocks: NDArray[np.float32]) -> None:
+        """Append (names, channels, n), of which the channels' mean is shown."""
+        self._extend(blocks.mean(axis=1, dtype=np.float32))
+
+    def _extend(self, signals: NDArray[np.float32]) -> None:
+        self._held = np.concatenate([self._held, signals], axis=1)
+        window = np.hanning(self._n_fft + 1)[:-1].astype(np.float32)
+        end = self._first + self._held.shape[1]
+        while self._done < self._centres.size:
+            begin = int(self._centres[self._done]) - self._n_fft // 2
+            if begin + self._n_fft > end:
+                break
+            frames = self._held[:, begin - self._first : begin - self._first + self._n_fft]
+            self._levels[..., self._done] = np.abs(np.fft.rfft(frames * window, axis=1))
+            self._done += 1
+        keep = min(self._n_fft, self._held.shape[1])
+        self._held, self._first = self._held[:, self._held.shape[1] - keep :].copy(), end - keep
+
+    def save(self, path: str | os.PathLike[str], *, title: str | None = None) -> None:
+        """Draw what came, whole or not at all; path: .png, .svg or .pdf. Raises InputError as `sheet`."""
+        kind = _picture_format(path)
+        self._extend(np.zeros((len(self._names), self._n_fft), dtype=np.float32))
+        peak = float(self._levels[0].max(initial=0.0)) or 1.0
+        level = 20 * np.log10(np.maximum(self._levels / peak, 10 ** (-_RANGE_DB / 20)))
+        figure = _figure(0.8 + 1.5 * len(self._names))
+        rows = figure.subplots(len(self._names), 1, sharex=True, sharey=True, squeeze=False)[:, 0]
+        extent = (0, self._samples / self._rate, 0, self._rate / 2)
+        for axes, name, values in zip(rows, self._names, level, strict=True):
+            image = axes.imshow(
+                values, origin="lower", aspect="auto", extent=extent, cmap="magma", vmin=-_RANGE_DB, vmax=0
+            )
+            axes.set_ylabel(name, parse_math=False)
+        rows[-1].set_xlabel("time (s)")
+        figure.colorbar(image, ax=list(rows), label="dB", pad=0.01)
+        if title is not None:
+            rows[0].set_title(title, parse_math=False)
+        with atomic(path) as temporary:
+            _save(figure, temporary, kind)
+
+
 def require_sheet(path: str | os.PathLike[str]) -> None:
     """Raise what `sheet` would for this path or a package that is missing, before the work it is to show."""
     _picture_format(path)
-    for package, purpose in (("matplotlib", "drawing"), ("librosa", "pitch tracking")):
-        if find_spec(package) is None:
-            raise MissingDependencyError(package, "plot", purpose)
+    require_drawing()
+    _require_package("librosa", "pitch tracking")
     require_writable(path)
+
+
+def require_drawing() -> None:
+    """Raise MissingDependencyError without matplotlib."""
+    _require_package("matplotlib", "drawing")
+
+
+def _require_package(package: str, purpose: str) -> None:
+    if find_spec(package) is None:
+        raise MissingDependencyError(package, "plot", purpose)
 
 
 def _save(figure: "Figure", path: Path, kind: str) -> None:
@@ -215,8 +285,8 @@ def _draw_spectrogram(axes: "Axes", signal: NDArray[np.float32], sample_rate: in
 def _decibels(signal: NDArray[np.float32], sample_rate: int) -> NDArray[np.float64]:
     """A Hann-windowed STFT in dB under its peak, (n_fft / 2 + 1, columns), column j centred in the j-th equal part
     of the signal; all at the lower limit for silence."""
-    n_fft = 1 << max(4, round(np.log2(_N_FFT_SECONDS * sample_rate)))
-    columns = int(np.clip(signal.size // (n_fft // 4), 1, _COLUMNS))
+    n_fft = _n_fft(sample_rate)
+    columns = _column_count(signal.size, n_fft)
     centres = ((np.arange(columns) + 0.5) * signal.size / columns).astype(int)
     padded = np.pad(signal, n_fft // 2)
     frames = np.lib.stride_tricks.sliding_window_view(padded, n_fft)[centres]
@@ -225,6 +295,14 @@ def _decibels(signal: NDArray[np.float32], sample_rate: int) -> NDArray[np.float
     if peak == 0:
         return np.full(magnitude.shape, -_RANGE_DB)
     return np.asarray(20 * np.log10(np.maximum(magnitude / peak, 10 ** (-_RANGE_DB / 20))), dtype=np.float64)
+
+
+def _n_fft(sample_rate: int) -> int:
+    return int(1 << max(4, round(np.log2(_N_FFT_SECONDS * sample_rate))))
+
+
+def _column_count(samples: int, n_fft: int) -> int:
+    return int(np.clip(samples // (n_fft // 4), 1, _COLUMNS))
 
 
 def _draw_pitch(axes: "Axes", track: Pitch, seconds_per_frame: float) -> None:

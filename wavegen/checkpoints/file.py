@@ -1,4 +1,4 @@
-"""One model, one safetensors file, whose header carries kind, config, FeatureSpec and card as JSON.
+"""One model, one safetensors file, whose header carries kind, config, spec and card as JSON.
 
 Tensors are stored as fp16 by default and come back as fp32. Nothing in a file is ever executed.
 """
@@ -18,6 +18,7 @@ from wavegen.checkpoints.kinds import KINDS, kind_of
 from wavegen.checkpoints.registry import resolve
 from wavegen.errors import CheckpointError, InputError, WavegenError
 from wavegen.nn.device import usable_device
+from wavegen.separation.base import SeparatorSpec
 
 FORMAT = 1
 KEY = "wavegen"
@@ -27,13 +28,14 @@ KEY = "wavegen"
 class Header:
     """What a checkpoint says of itself. ``card`` holds name, summary, data, licence and scores, in plain JSON types.
 
-    ``spec`` holds the FeatureSpec's fields, or nothing where a score model has none.
+    ``spec`` holds the FeatureSpec's fields, ``separation`` the SeparatorSpec's; each is empty where a model has none.
     """
 
     kind: str
     config: dict[str, Any]
     spec: dict[str, Any]
     card: dict[str, Any] = field(default_factory=dict)
+    separation: dict[str, Any] = field(default_factory=dict)
 
 
 def save(path: str | Path, model: nn.Module, *, card: dict[str, Any] | None = None, half: bool = True) -> None:
@@ -45,14 +47,16 @@ def save(path: str | Path, model: nn.Module, *, card: dict[str, Any] | None = No
 
     config: Any = model.config
     kind = kind_of(model)
-    spec: Any = None if kind.role == "score" else model.spec
     header = {
         "format": FORMAT,
         "kind": kind.name,
         "config": dataclasses.asdict(config),
-        "spec": {} if spec is None else spec.to_dict(),
+        "spec": {},
         "card": card or {},
     }
+    if kind.role != "score":
+        spec: Any = model.spec
+        header["separation" if kind.role == "separator" else "spec"] = spec.to_dict()
     tensors = {
         name: (t.half() if half and t.is_floating_point() else t).detach().cpu().contiguous()
         for name, t in model.state_dict().items()
@@ -82,7 +86,7 @@ def read_header(path: str | Path) -> Header:
         header = json.loads(metadata[KEY])
         if header["format"] != FORMAT:
             raise CheckpointError(f"{path}: format {header['format']}, but this version reads format {FORMAT}")
-        parts = [header[key] for key in ("config", "spec", "card")]
+        parts = [header[key] for key in ("config", "spec", "card")] + [header.get("separation", {})]
         if not (isinstance(header["kind"], str) and all(isinstance(part, dict) for part in parts)):
             raise TypeError
         return Header(header["kind"], *parts)
@@ -93,9 +97,9 @@ def read_header(path: str | Path) -> Header:
 def load(name_or_path: str | Path, device: str = "cpu", *, role: str | None = None) -> nn.Module:
     """A ready model in eval mode, by a shipped model's name or a file's path.
 
-    ``role`` ("speech", "vocoder", "aligner", "score") refuses a checkpoint of another role. The model carries its
-    ``config`` and ``card``, and its ``spec`` unless it is a score model. Raises InputError for an unknown name,
-    CheckpointError for a damaged or unfitting file.
+    ``role`` ("speech", "vocoder", "aligner", "score", "separator") refuses a checkpoint of another role. The model
+    carries its ``config`` and ``card``, and its ``spec`` unless it is a score model. Raises InputError for an unknown
+    name, CheckpointError for a damaged or unfitting file.
     """
     from safetensors.torch import load_file
 
@@ -111,8 +115,7 @@ def load(name_or_path: str | Path, device: str = "cpu", *, role: str | None = No
     config_class, model_class = kind.classes()
     try:
         config = config_class(**{k: tuple(v) if isinstance(v, list) else v for k, v in header.config.items()})
-        spec = () if kind.role == "score" else (FeatureSpec.from_dict(header.spec),)
-        model: nn.Module = model_class(config, *spec)
+        model: nn.Module = model_class(config, *_spec(kind.role, header))
         tensors = {n: t.float() if t.is_floating_point() else t for n, t in load_file(str(path)).items()}
         for name, mine in model.state_dict().items():
             if name in tensors and tensors[name].is_floating_point() and not torch.isfinite(tensors[name]).all():
@@ -124,3 +127,12 @@ def load(name_or_path: str | Path, device: str = "cpu", *, role: str | None = No
         raise CheckpointError(f"{path}: the weights do not fit their header ({' '.join(str(error).split())})") from None
     model.card = header.card  # type: ignore[assignment]
     return model.to(usable_device(device)).eval()
+
+
+def _spec(role: str, header: Header) -> tuple[FeatureSpec | SeparatorSpec, ...]:
+    """What stands beside the config where a model of this role is made."""
+    if role == "score":
+        return ()
+    if role == "separator":
+        return (SeparatorSpec.from_dict(header.separation),)
+    return (FeatureSpec.from_dict(header.spec),)

@@ -7,9 +7,10 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Kind:
-    """``role`` says what may take its place: "speech" (phonemes → mel), "vocoder" (mel → waveform), "aligner", "score".
+    """``role`` says what may take its place: "speech" (phonemes → mel), "vocoder" (mel → waveform), "aligner", "score",
+    "separator" (mix → sources).
 
-    A score model knows no audio: it has no FeatureSpec, neither here nor in its file.
+    A score model knows no audio: it has no FeatureSpec, neither here nor in its file. A separator has a SeparatorSpec.
     """
 
     name: str
@@ -42,6 +43,14 @@ KINDS = {
         Kind("score-transformer", "score-mel", "wavegen.acoustic.score", "ScoreTransformer"),
         Kind("mel-vae", "mel-vae", "wavegen.acoustic.mel_vae", "MelVAE"),
         Kind("mel-lstm", "mel-lstm", "wavegen.acoustic.mel_lstm", "MelLSTM"),
+        Kind("band-split-lstm", "separator", "wavegen.separation.band_split", "BandSplitLSTM"),
+        Kind("conv-tasnet", "separator", "wavegen.separation.conv_tasnet", "ConvTasNet"),
+        Kind("deep-lstm", "separator", "wavegen.separation.deep_lstm", "DeepLSTM"),
+        Kind("chimera", "separator", "wavegen.separation.chimera", "Chimera"),
+        Kind("lstm-vae-separator", "separator", "wavegen.separation.lstm_vae", "LSTMVAE"),
+        Kind("hdemucs", "separator", "wavegen.separation.hdemucs", "HDemucs"),
+        Kind("htdemucs", "separator", "wavegen.separation.htdemucs", "HTDemucs"),
+        Kind("tcn-vae-separator", "separator", "wavegen.separation.tcn_vae", "TCNVAE"),
     )
 }
 

@@ -14,7 +14,7 @@ import typer
 from typer.exceptions import Abort, Exit, TyperException
 
 from wavegen import __version__
-from wavegen.cli import bench, compose, evaluate, info, mel, models, render, resynth, speak, train
+from wavegen.cli import bench, compose, evaluate, import_, info, mel, models, render, resynth, separate, speak, train
 from wavegen.cli.report import Report
 from wavegen.errors import WavegenError
 
@@ -36,6 +36,8 @@ app.command()(speak.speak)
 app.command()(compose.compose)
 app.command()(render.render)
 app.command()(resynth.resynth)
+app.command()(separate.separate)
+app.command("import")(import_.import_)
 app.command()(train.train)
 app.add_typer(mel.app, name="mel")
 app.add_typer(evaluate.app, name="evaluate")
@@ -51,7 +53,7 @@ def wavegen(
     debug: Annotated[bool, typer.Option("--debug", help="Show where an error came from.")] = False,
     version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
 ) -> None:
-    """Text in, waveform out: speech, music, vocoders and copy-synthesis.
+    """Text in, waveform out: speech, music, vocoders, copy-synthesis and source separation.
 
     Messages go to stderr, audio to files or stdout. --quiet and --debug may also stand behind the command.
     """

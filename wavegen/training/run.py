@@ -28,6 +28,9 @@ TASKS = {
     "score-mel": ("wavegen.training.tasks.score_mel", "ScoreMelTask"),
     "mel-vae": ("wavegen.training.tasks.mel", "MelVAETask"),
     "mel-lstm": ("wavegen.training.tasks.mel", "MelLSTMTask"),
+    "separation": ("wavegen.training.tasks.separation", "SeparationTask"),
+    "clustering": ("wavegen.training.tasks.separation", "ClusteringTask"),
+    "separation-vae": ("wavegen.training.tasks.separation", "SeparationVAETask"),
 }
 
 

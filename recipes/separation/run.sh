@@ -1,0 +1,38 @@
+#!/usr/bin/env bash
+# Separators: songs rendered with their stems, then every model, with what each is compared with.
+#   recipes/separation/run.sh DATA [RUNS]     DATA: a folder as described below; RUNS: where it trains (default: runs)
+#     DATA/{freedoom-midi,groove-midi,jsb-chorales}   scores        DATA/soundfonts/*.sf*
+#     DATA/speech/<set>/<speaker>/...                 recordings    DATA/stems/<song>/<stem>.ogg  real songs
+# The set of speech of a single speaker holds its recordings itself. Called again, it goes on where it stopped.
+set -euo pipefail
+here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
+folder="$(cd "${1:?usage: recipes/separation/run.sh DATA [RUNS]}" && pwd)"
+runs="${2:-runs}"
+source "$here/../stage.sh"
+mkdir -p "$runs"
+
+# All that is mixed, in one folder: rendered songs as stems, real ones as songs, speech.
+data="$runs/separation-data"
+mkdir -p "$data"
+ln -sfn "$folder/speech" "$data/speech"
+ln -sfn "$folder/stems" "$data/songs"
+"${PYTHON:-python}" "$here/render_stems.py" "$data/stems" --freedoom "$folder/freedoom-midi" \
+    --groove "$folder/groove-midi" --chorales "$folder/jsb-chorales/Jsb16thSeparated.json" \
+    --soundfonts "$folder"/soundfonts/*.sf*
+
+stage separate-music "$here/music.yaml"
+stage separate-voice "$here/voice.yaml"
+stage separate-speakers "$here/speakers.yaml"
+stage separate-deep-lstm "$here/deep_lstm.yaml"
+stage separate-deep-clustering "$here/deep_clustering.yaml"
+
+# In pairs of equally many steps: with and without discriminators, KL, and a vocoder to begin from.
+stage separate-gan "$here/gan.yaml"
+stage separate-gan-plain "$here/gan.yaml" --set task.adversarial.weight=0 --set task.adversarial.feature_weight=0
+stage separate-lstm-vae "$here/lstm_vae.yaml"
+stage separate-lstm-ae "$here/lstm_vae.yaml" --set task.beta=0
+stage separate-tcn-vae "$here/tcn_vae.yaml"
+stage separate-tcn-vae-cold "$here/tcn_vae.yaml" --set task.vocoder=null
+stage separate-tcn-vae-gan "$here/tcn_vae.yaml" --set task.adversarial.weight=0.02 \
+    --set task.adversarial.feature_weight=0.05
+echo "trained: $runs/separate-*/model.safetensors"

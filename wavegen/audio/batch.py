@@ -1,0 +1,202 @@
+"""Many audio files at once: which ones, what comes of each, and whether that is there already."""
+
+import glob
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePath
+
+from wavegen.audio import io
+from wavegen.errors import InputError
+
+EXTENSIONS = (
+    ".wav", ".wave", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".aif", ".aiff", ".aifc", ".au", ".snd", ".caf", ".w64",
+    ".rf64",
+)  # fmt: skip
+FIELDS = ("folder", "name", "stem", "ext", "model")
+
+
+@dataclass(frozen=True)
+class Input:
+    """A file to work on (`-`: standard input); its results belong in ``folder``, a relative path, under ``name``."""
+
+    source: Path
+    folder: PurePath
+    name: str
+
+
+def find_inputs(arguments: Sequence[str], *, without: Path | None = None) -> tuple[list[Input], list[str]]:
+    """The audio files that files, folders, globs (``**`` too) and `-` stand for, and a line for each that has none.
+
+    Folders are searched through, in the order of names, without hidden files and what is under ``without``; their
+    structure, and a glob's, is kept. A file named twice is taken once. Files whose results would fall together are told
+    apart by their folders below the one they share, else by their extensions.
+    """
+    found: list[Input] = []
+    missing: list[str] = []
+    for argument in arguments:
+        if argument == "-":
+            found.append(Input(Path("-"), PurePath(), "stdin"))
+            continue
+        found += _inside(argument, None if without is None else without.resolve(), missing)
+    unique = {_identity(item.source): item for item in reversed(found)}
+    return _told_apart([unique[key] for key in dict.fromkeys(_identity(item.source) for item in found)]), missing
+
+
+def _identity(source: Path) -> str:
+    return str(source) if str(source) == "-" else os.path.realpath(source)
+
+
+def _inside(argument: str, without: Path | None, missing: list[str]) -> list[Input]:
+    """What an argument stands for; what it does not stand for goes to ``missing``."""
+    place = Path(argument)
+    try:
+        if place.is_dir():
+            before = len(missing)
+            files = _walk(place, without, missing)
+            if not files and len(missing) == before:
+                missing.append(f"{argument}: no audio files in it ({', '.join(EXTENSIONS)})")
+            return files
+        if place.exists() or not glob.has_magic(argument):
+            return [Input(place, PurePath(), place.stem)]  # one that is missing is a failure of its own, later
+    except (OSError, ValueError) as error:
+        missing.append(f"{argument}: {getattr(error, 'strerror', None) or error}")
+        return []
+    root = _fixed_part(argument)
+    found: dict[Path, None] = {}
+    for match in sorted(glob.glob(argument, recursive=True)):
+        path = Path(match)
+        if path.is_dir():
+            found |= dict.fromkeys(item.source for item in _walk(path, without, missing))
+        elif without is None or not path.resolve().is_relative_to(without):
+            found[path] = None
+    if not found:
+        missing.append(f"{argument}: no file of such a name")
+    return [Input(path, path.parent.relative_to(root), path.stem) for path in found]
+
+
+def _walk(folder: Path, without: Path | None, missing: list[str]) -> list[Input]:
+    def refused(error: OSError) -> None:
+        missing.append(f"{error.filename}: {error.strerror or error}")
+
+    found = []
+    for where, folders, files in os.walk(folder, onerror=refused):
+        here = Path(where)
+        folders[:] = sorted(f for f in folders if not f.startswith(".") and (here / f).resolve() != without)
+        for name in sorted(files):
+            path = here / name
+            if path.suffix.lower() in EXTENSIONS and not name.startswith("."):
+                found.append(Input(path, here.relative_to(folder), path.stem))
+    return found
+
+
+def _fixed_part(pattern: str) -> Path:
+    """The folders of a glob before the first that holds a wildcard."""
+    fixed = []
+    for part in Path(pattern).parts[:-1]:
+        if glob.has_magic(part):
+            break
+        fixed.append(part)
+    return Path(*fixed)
+
+
+def _told_apart(items: list[Input]) -> list[Input]:
+    def by_folder(group: list[Input]) -> list[Input]:
+        parents = [Path(os.path.realpath(item.source)).parent for item in group]
+        shared = os.path.commonpath(parents)
+        return [replace(item, folder=parent.relative_to(shared)) for item, parent in zip(group, parents, strict=True)]
+
+    def by_extension(group: list[Input]) -> list[Input]:
+        return [replace(item, name=item.source.name) for item in group]
+
+    for change in (by_folder, by_extension):
+        groups: dict[PurePath, list[Input]] = {}
+        for item in items:
+            groups.setdefault(item.folder / item.name, []).append(item)
+        changed = {
+            new.source: new
+            for group in groups.values()
+            if len(group) > 1
+            for new in change([item for item in group if str(item.source) != "-"])
+        }
+        items = [changed.get(item.source, item) for item in items]
+    return items
+
+
+def targets(
+    inputs: Iterable[Input],
+    output: Path,
+    template: str,
+    stems: Sequence[str],
+    *,
+    ext: Callable[[Input, str], str],
+    model: str,
+) -> dict[Input, dict[str, Path]]:
+    """Where each stem of each input goes under ``output``: ``template`` has {folder}, {name}, {stem}, {ext}, {model}.
+
+    Raises InputError for another field, for a stem whose name or place would leave ``output``, for two results of one
+    place and for a result in the place of an input.
+    """
+    for stem in (*stems, model):
+        if not stem or stem.startswith(".") or any(c in stem for c in "/\\\0"):
+            raise InputError(f"{stem!r} cannot be part of a file's name")
+    made: dict[Input, dict[str, Path]] = {}
+    taken: dict[Path, Input] = {}
+    for item in inputs:
+        made[item] = {}
+        for stem in stems:
+            values = {
+                "folder": str(item.folder),
+                "name": item.name,
+                "stem": stem,
+                "ext": ext(item, stem),
+                "model": model,
+            }
+            relative = _filled(template, values)
+            place = output / relative
+            if place in taken:
+                both = {str(taken[place].source), str(item.source)}
+                raise InputError(
+                    f"--filename-template {template!r}: {' and '.join(sorted(both))} would both write {place}; "
+                    "use {folder}, {name} and {stem}"
+                )
+            taken[place] = item
+            made[item][stem] = place
+    sources = {os.path.realpath(item.source): item.source for item in made if str(item.source) != "-"}
+    for place in taken:
+        source = sources.get(os.path.realpath(place))
+        if source is not None:
+            raise InputError(f"{source}: would be overwritten by a result; give another folder")
+    return made
+
+
+def _filled(template: str, values: Mapping[str, str]) -> PurePath:
+    try:
+        text = template.format_map(values)
+    except (KeyError, ValueError, IndexError, AttributeError):
+        fields = ", ".join(f"{{{name}}}" for name in FIELDS)
+        raise InputError(f"--filename-template {template!r}: the fields are {fields}") from None
+    relative = PurePath(text)
+    if relative.is_absolute() or ".." in relative.parts or not relative.name or "\0" in text:
+        raise InputError(f"--filename-template {template!r}: gives {text!r}, which is no file's name in the folder")
+    return relative
+
+
+def is_finished(source: io.AudioInfo, places: Iterable[Path], *, frames: int | None) -> bool:
+    """Whether every result is there, whole, at the rate and channels of ``source``, and not older than its file.
+
+    ``frames``: how long it must be, or None where the format does not keep that exactly.
+    """
+    try:
+        changed = Path(source.path).stat().st_mtime_ns
+        for place in places:
+            if place.stat().st_mtime_ns < changed:
+                return False
+            about = io.info(place)
+            if (about.sample_rate, about.channels) != (source.sample_rate, source.channels):
+                return False
+            if frames is not None and about.frames != frames:
+                return False
+    except (OSError, InputError):
+        return False
+    return True

@@ -1,0 +1,1 @@
+"""What splits a mix into the sources it was made of."""

@@ -1,0 +1,171 @@
+"""Band-split LSTM: the spectrum in bands, and LSTMs that run along time and across the bands in turn.
+
+After Luo and Yu 2023, "Music source separation with band-split RNN", made small enough for a CPU: one model for all
+sources, bands equally wide in mel, and layer norms that look at a single frame, so that a chunk is separated as
+the whole is.
+"""
+
+import math
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+from wavegen.errors import InputError
+from wavegen.separation.base import Separator, SeparatorSpec
+from wavegen.separation.stft import istft_blocks, stft
+
+BLOCK = 32  # frames whose masks are held at a time
+LARGEST = 7 << 20  # values of an LSTM's output: from 32 MiB on, C libraries get and return fresh pages at each call
+
+
+@dataclass(frozen=True)
+class BandSplitLSTMConfig:
+    """Sizes: ``channels`` of a band's vector, ``hidden`` units of an LSTM in each direction, ``layers`` pairs of LSTMs.
+
+    ``bands`` is how many bands, none narrower than ``narrowest`` bins; ``head`` the hidden width of a band's mask head.
+    ``n_fft`` and ``hop`` are in samples, ``context`` in seconds: the margin within which the LSTMs are taken to forget.
+    """
+
+    channels: int = 40
+    hidden: int = 48
+    layers: int = 4
+    bands: int = 32
+    narrowest: int = 3
+    head: int = 96
+    n_fft: int = 2048
+    hop: int = 512
+    context: float = 1.0
+
+    def __post_init__(self) -> None:
+        if min(self.channels, self.hidden, self.layers, self.bands, self.narrowest, self.head) < 1:
+            raise InputError("BandSplitLSTMConfig: all sizes must be positive")
+        if self.hop < 1 or self.n_fft < 4 * self.hop or self.n_fft % 2 or self.n_fft % self.hop:
+            raise InputError(f"BandSplitLSTMConfig.n_fft must be even, and at least 4 whole hops, not {self.n_fft}")
+        if not 0 <= self.context < math.inf:
+            raise InputError(f"BandSplitLSTMConfig.context must be at least 0 s, not {self.context}")
+
+
+def band_widths(sample_rate: int, n_fft: int, bands: int, narrowest: int) -> tuple[int, ...]:
+    """Widths in bins of bands that tile 0 to n_fft // 2, about equal in mel. InputError where they do not fit."""
+    bins = n_fft // 2 + 1
+    if bands * narrowest > bins:
+        raise InputError(f"{bands} bands of at least {narrowest} bins do not fit into {bins} bins")
+    top = math.log1p(sample_rate / 2 / 700)
+    edges = [0]
+    for band in range(1, bands):
+        mel = 700 * math.expm1(top * band / bands) * n_fft / sample_rate
+        edges.append(min(max(round(mel), edges[-1] + narrowest), bins - (bands - band) * narrowest))
+    edges.append(bins)
+    return tuple(b - a for a, b in pairwise(edges))
+
+
+class ResidualLSTM(nn.Module):
+    """x (steps, batch, channels) → x + Linear(bidirectional LSTM(LayerNorm(x))), some of the batch at a time."""
+
+    def __init__(self, channels: int, hidden: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(channels)
+        self.lstm = nn.LSTM(channels, hidden, bidirectional=True)
+        self.output = nn.Linear(2 * hidden, channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        steps, batch, _ = x.shape
+        pieces = math.ceil(batch * steps * self.output.in_features / LARGEST)
+        return torch.cat([self._piece(piece) for piece in torch.split(x, math.ceil(batch / pieces), dim=1)], dim=1)
+
+    def _piece(self, x: Tensor) -> Tensor:
+        added: Tensor = self.output(self.lstm(self.norm(x))[0])
+        return x + added
+
+
+class BandSplitLSTM(Separator):
+    """Mix (batch, channels, samples) → sources, each a complex mask times the mix's spectrum.
+
+    Each channel is an item of its own, and is seen by its log-magnitudes and those of the other channel, of their sum
+    and of their difference: these know neither the sign nor the order of the channels, and masks multiply the spectrum,
+    so polarity and channel swap commute with separation. The masks of a bin are made to sum to 1 by sharing out what
+    is missing in proportion to their energies, so that a source that is silent stays so.
+    """
+
+    config: BandSplitLSTMConfig
+    chunk_seconds = 12.0
+    overlap = 0.05
+
+    def __init__(self, config: BandSplitLSTMConfig, spec: SeparatorSpec) -> None:
+        super().__init__()
+        self.config, self.spec = config, spec
+        c = config
+        self.hop = c.hop
+        self.context = math.ceil(c.context * spec.sample_rate / c.hop) * c.hop
+        self.widths = band_widths(spec.sample_rate, c.n_fft, c.bands, c.narrowest)
+        self.views = 4 if spec.channels == 2 else 1
+        count = len(spec.sources)
+        self.embed = nn.ModuleList(nn.Linear(self.views * width, c.channels) for width in self.widths)
+        self.along_time = nn.ModuleList(ResidualLSTM(c.channels, c.hidden) for _ in range(c.layers))
+        self.across_bands = nn.ModuleList(ResidualLSTM(c.channels, c.hidden) for _ in range(c.layers))
+        self.norm = nn.LayerNorm(c.channels)
+        self.head_weight = nn.Parameter(torch.empty(c.bands, c.channels, c.head))
+        self.head_bias = nn.Parameter(torch.zeros(c.bands, 1, c.head))
+        nn.init.normal_(self.head_weight, std=c.channels**-0.5)
+        self.masks = nn.ModuleList(nn.Linear(c.head, count * 3 * width) for width in self.widths)
+        for layer, width in zip(self.masks, self.widths, strict=True):
+            assert isinstance(layer, nn.Linear)
+            with torch.no_grad():  # equal shares: the gates let half of 2 / count through
+                layer.weight.mul_(0.1)
+                layer.bias.zero_()
+                layer.bias.view(count, 3, width)[:, 0] = 2.0 / count
+
+    def estimate(self, mix: Tensor) -> Tensor:
+        c = self.config
+        spectrum = stft(mix, c.n_fft, c.hop).transpose(2, 3)  # (batch, channels, frames, bins)
+        # A few frames at a time: what is as large as the spectrum, or as all masks, had better stay in the cache.
+        parts = torch.split(spectrum, BLOCK, dim=2)
+        x = self.trunk(torch.cat([self.embedded(self.features(part)) for part in parts]))
+        masked = (self.masked(vectors, part) for vectors, part in zip(torch.split(x, BLOCK), parts, strict=True))
+        return istft_blocks(masked, c.n_fft, c.hop, mix.shape[-1])
+
+    def features(self, spectrum: Tensor) -> Tensor:
+        """Complex spectrum (batch, channels, frames, bins) → log-magnitudes (frames, items, bins × views).
+
+        Items are the channels of all of the batch.
+        """
+        views = [spectrum]
+        if self.views > 1:
+            other = spectrum.flip(1)
+            views += [other, (spectrum + other) / 2, (spectrum - other) / 2]
+        power = torch.stack([torch.view_as_real(view).square().sum(dim=-1) for view in views], dim=-1)
+        # White noise of RMS 1 has power 1. The floor, 80 dB below, lies where float32 still is exact to a part in 1000.
+        logs = torch.log(power / (0.375 * self.config.n_fft) + 1e-8) / 6 + 1
+        return logs.flatten(0, 1).flatten(2).transpose(0, 1)
+
+    def embedded(self, features: Tensor) -> Tensor:
+        """Features (frames, items, bins × views) → vectors (frames, items, bands, channels)."""
+        pieces = torch.split(features, [self.views * width for width in self.widths], dim=-1)
+        return torch.stack([embed(piece) for embed, piece in zip(self.embed, pieces, strict=True)], dim=2)
+
+    def trunk(self, x: Tensor) -> Tensor:
+        """Vectors (frames, items, bands, channels) that know their own place → those that know all others, too."""
+        frames, items, bands, channels = x.shape
+        for along_time, across_bands in zip(self.along_time, self.across_bands, strict=True):
+            x = along_time(x.reshape(frames, items * bands, channels))
+            x = x.reshape(frames * items, bands, channels).transpose(0, 1).contiguous()
+            x = across_bands(x).transpose(0, 1)
+        return x.reshape(frames, items, bands, channels)
+
+    def masked(self, x: Tensor, spectrum: Tensor) -> Tensor:
+        """Vectors (frames, items, bands, channels) and spectrum → (batch, sources, channels, frames, bins)."""
+        frames, count = x.shape[0], len(self.spec.sources)
+        y = self.norm(x).flatten(0, 1).transpose(0, 1)
+        y = torch.tanh(torch.baddbmm(self.head_bias, y, self.head_weight))
+        raw = [layer(band).unflatten(1, (count, 3, -1)) for layer, band in zip(self.masks, y, strict=True)]
+        real, imag, gate = torch.cat(raw, dim=-1).float().unbind(dim=2)  # (frames × items, sources, bins)
+        gate = torch.sigmoid(gate)
+        real, imag = real * gate, imag * gate
+        energy = real.square() + imag.square() + 1e-6
+        share = energy / energy.sum(dim=1, keepdim=True)
+        real = real + share * (1 - real.sum(dim=1, keepdim=True))
+        imag = imag - share * imag.sum(dim=1, keepdim=True)
+        masks = torch.complex(real, imag).reshape(frames, *spectrum.shape[:2], count, -1)
+        return masks.permute(1, 3, 2, 0, 4) * spectrum[:, None]

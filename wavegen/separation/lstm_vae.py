@@ -1,0 +1,70 @@
+"""The LSTM autoencoder of separation: bidirectional LSTMs encode the mix and decode each source."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from wavegen.errors import InputError
+from wavegen.separation.base import SeparatorSpec
+from wavegen.separation.masking import Transform, log_magnitude
+from wavegen.separation.vae import SeparationVAE
+
+
+@dataclass(frozen=True)
+class LSTMVAEConfig:
+    """``units`` latents a source and frame; ``hidden`` units a direction in each of the encoder's ``layers`` LSTMs,
+    ``decoder`` in a decoder's one. Decoders see ``view`` values of each frame of the mix (0: the latents alone).
+
+    ``heads`` is the width of the pitch and family heads, ``families`` how many kinds of instruments there are.
+    ``n_fft`` and ``hop`` are in samples, ``context`` in seconds: the margin within which the LSTMs are taken to forget.
+    """
+
+    units: int = 32
+    hidden: int = 192
+    layers: int = 2
+    decoder: int = 128
+    view: int = 64
+    heads: int = 96
+    families: int = 12
+    n_fft: int = 1024
+    hop: int = 256
+    context: float = 1.0
+
+    def __post_init__(self) -> None:
+        Transform(self.n_fft, self.hop)
+        if min(self.units, self.hidden, self.layers, self.decoder, self.heads, self.families) < 1 or self.view < 0:
+            raise InputError("LSTMVAEConfig: units, hidden and the other sizes must be positive, view not negative")
+        if not 0 <= self.context < math.inf:
+            raise InputError(f"LSTMVAEConfig.context must be at least 0 s, not {self.context}")
+
+
+class LSTMVAE(SeparationVAE):
+    """See :mod:`wavegen.separation.vae`."""
+
+    config: LSTMVAEConfig
+
+    def __init__(self, config: LSTMVAEConfig, spec: SeparatorSpec) -> None:
+        super().__init__(config, spec)
+        c, bins, count = config, self.transform.bins, len(spec.sources)
+        self.context = math.ceil(c.context * spec.sample_rate / c.hop) * c.hop
+        self.encoder = nn.LSTM(bins, c.hidden, c.layers, batch_first=True, bidirectional=True)
+        self.posterior = nn.Linear(2 * c.hidden, count * 2 * c.units)
+        self.view = nn.Linear(bins, c.view) if c.view else None
+        self.decoders = nn.ModuleList(
+            nn.LSTM(c.units + c.view, c.decoder, batch_first=True, bidirectional=True) for _ in range(count)
+        )
+        self.outlets = nn.ModuleList(nn.Linear(2 * c.decoder, bins) for _ in range(count))
+
+    def encode_levels(self, levels: Tensor) -> Tensor:
+        hidden = self.encoder(levels.transpose(1, 2))[0]
+        posterior: Tensor = self.posterior(hidden)
+        return posterior.transpose(1, 2)
+
+    def decode(self, source: int, latent: Tensor, levels: Tensor) -> Tensor:
+        x = latent.transpose(1, 2)
+        if self.view is not None:
+            x = torch.cat([x, self.view(log_magnitude(levels).transpose(1, 2))], dim=2)
+        made: Tensor = self.outlets[source](self.decoders[source](x)[0])
+        return made.transpose(1, 2)

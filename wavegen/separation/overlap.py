@@ -1,0 +1,228 @@
+"""Separation of any length in bounded memory: chunks with their context, joined by crossfades."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import permutations
+
+import torch
+from torch import Tensor
+
+from wavegen.errors import InputError
+from wavegen.separation.base import Separator, level_of
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A stream's cuts, in samples: chunks of ``chunk`` begin every ``stride``; ``shifts`` holds one for each pass."""
+
+    chunk: int
+    stride: int
+    context: int
+    shifts: tuple[int, ...]
+
+    @property
+    def fade(self) -> int:
+        return self.chunk - self.stride
+
+
+def plan(
+    model: Separator,
+    chunk_seconds: float | None = None,
+    overlap: float | None = None,
+    shifts: int = 0,
+    generator: torch.Generator | None = None,
+) -> Plan:
+    """Chunks and strides that are whole hops, by the model's own habits where nothing is asked for.
+
+    InputError for a chunk that is not positive and finite, an overlap outside [0, 1) or a negative number of shifts.
+    """
+    seconds = model.chunk_seconds if chunk_seconds is None else chunk_seconds
+    overlap = model.overlap if overlap is None else overlap
+    if not 0 < seconds < float("inf"):
+        raise InputError(f"chunk_seconds must be positive and finite, not {seconds}")
+    if not 0 <= overlap < 1:
+        raise InputError(f"overlap must be at least 0 and below 1, not {overlap}")
+    if shifts < 0:
+        raise InputError(f"shifts must not be negative, not {shifts}")
+    hop = model.hop
+    hops = max(2, round(seconds * model.spec.sample_rate / hop))
+    # Sources without order are matched on what two chunks share, so they must share something.
+    faded = min(hops - 1, max(round(overlap * hops), int(model.spec.interchangeable)))
+    half_second = max(1, model.spec.sample_rate // 2)
+    drawn = torch.randint(half_second, (shifts,), generator=generator).tolist()
+    context = -(-model.context // hop) * hop
+    return Plan(hops * hop, (hops - faded) * hop, context, tuple(drawn) or (0,))
+
+
+def separate(
+    model: Separator,
+    mix: Tensor,
+    *,
+    chunk_seconds: float | None = None,
+    overlap: float | None = None,
+    level: float | None = None,
+    shifts: int = 0,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Mix (channels, samples) → sources (sources, channels, samples), by :func:`separate_stream`.
+
+    ``level`` is the mix's RMS unless given.
+    """
+    if mix.dim() != 2:
+        raise InputError(f"mix must be (channels, samples), not {tuple(mix.shape)}")
+    model.check(mix[None])
+    if level is None:
+        level = float(level_of(mix[None])[0])
+    pieces = separate_stream(
+        model,
+        [mix],
+        chunk_seconds=chunk_seconds,
+        overlap=overlap,
+        level=level,
+        shifts=shifts,
+        generator=generator,
+    )
+    empty = mix.new_zeros(len(model.spec.sources), mix.shape[0], 0)
+    return torch.cat([empty, *pieces], dim=-1)
+
+
+@torch.inference_mode()
+def separate_stream(
+    model: Separator,
+    chunks: Iterable[Tensor],
+    *,
+    chunk_seconds: float | None = None,
+    overlap: float | None = None,
+    level: float,
+    shifts: int = 0,
+    generator: torch.Generator | None = None,
+) -> Iterator[Tensor]:
+    """Chunks (channels, any number of samples) of a mix → pieces (sources, channels, n), whose lengths add up to it.
+
+    The mix is cut anew into chunks of ``chunk_seconds``, of which a fraction ``overlap`` is crossfaded with the next;
+    each is separated with ``model.context`` samples more on either side, which are then dropped, so memory is bounded
+    whatever the length. ``level`` is the RMS of the whole mix. With ``shifts``, a chunk is separated that many times,
+    framed at places drawn from ``generator``, and averaged (Défossez et al. 2019, "Demucs", section 4.3). The order of
+    interchangeable sources is kept: each chunk takes the order that correlates best with the one before where they
+    overlap. InputError for bad options and for chunks that are not finite or not of the model's channels.
+    """
+    if not (level >= 0 and level < float("inf")):
+        raise InputError(f"level must not be negative and must be finite, not {level}")
+    cut = plan(model, chunk_seconds, overlap, shifts, generator)
+    window = _Window(cut, (part for chunk in chunks for part in _checked(model, chunk)))
+    order = _Order(model.spec.interchangeable)
+    tail: Tensor | None = None  # what the chunk before has to say about where this one begins
+    start = 0
+    while window.reaches(start):
+        stop = min(start + cut.chunk, window.end)
+        last = window.ended and stop == window.end
+        estimate, margin = _passes(model, window, cut, start, stop, level)
+        estimate = order.match(estimate, start - margin)
+        order.keep(estimate, start - margin, start + cut.stride - cut.context)
+        body = estimate[..., margin : margin + stop - start]
+        if tail is not None:
+            body = _crossfade(tail, body)
+        if last:
+            yield body
+            return
+        yield body[..., : cut.stride]
+        tail = body[..., cut.stride :].clone()
+        start += cut.stride
+
+
+def _passes(model: Separator, window: "_Window", cut: Plan, start: int, stop: int, level: float) -> tuple[Tensor, int]:
+    """Sources (sources, channels, n) of a chunk with its context, averaged over shifts; and where the chunk begins."""
+    first, after = max(0, start - cut.context), min(stop + cut.context, window.end)
+    total: Tensor | None = None
+    for shift in cut.shifts:
+        mix = window.read(first - shift, after)
+        found: Tensor = model(mix[None], level=mix.new_full((1,), level))[0, ..., shift:]
+        if total is None:
+            total = found
+        else:
+            total = total + best_order(total, found)[0] if model.spec.interchangeable else total + found
+    assert total is not None
+    return total / len(cut.shifts), start - first
+
+
+def _crossfade(before: Tensor, after: Tensor) -> Tensor:
+    """``after``, faded in over all of ``before``, which is no longer."""
+    count = before.shape[-1]
+    rising = (torch.arange(count, dtype=after.dtype, device=after.device) + 0.5) / count
+    head = before + rising * (after[..., :count] - before)
+    return torch.cat([head, after[..., count:]], dim=-1)
+
+
+def _checked(model: Separator, chunk: Tensor) -> tuple[Tensor, ...]:
+    """A chunk of the input in blocks of a few seconds at most, so that a long one is never copied as a whole."""
+    if chunk.dim() != 2:
+        raise InputError(f"chunks must be (channels, samples), not {tuple(chunk.shape)}")
+    model.check(chunk[None])
+    return torch.split(chunk, 4 * model.spec.sample_rate, dim=-1)
+
+
+class _Window:
+    """The part of the input that is still needed. ``end``: samples read so far, all there are once ``ended``."""
+
+    def __init__(self, cut: Plan, chunks: Iterator[Tensor]) -> None:
+        self.cut, self.chunks = cut, chunks
+        self.parts: list[Tensor] = []
+        self.first = 0  # place of the first sample held
+        self.end = 0
+        self.ended = False
+
+    def reaches(self, start: int) -> bool:
+        """Read what a chunk at ``start`` needs and forget what none needs; False if there is nothing to separate."""
+        while not self.ended and self.end <= start + self.cut.chunk + self.cut.context:
+            part = next(self.chunks, None)
+            if part is None:
+                self.ended = True
+            else:
+                self.parts.append(part)
+                self.end += part.shape[-1]
+        if self.end == 0:
+            return False
+        held = torch.cat(self.parts, dim=-1)
+        needed = max(0, start - self.cut.context - max(self.cut.shifts))
+        self.parts = [held[..., needed - self.first :].clone()]
+        self.first = needed
+        return True
+
+    def read(self, first: int, after: int) -> Tensor:
+        """Samples [first, after) of the mix, with zeros before its beginning."""
+        (held,) = self.parts
+        found = held[..., max(0, first) - self.first : after - self.first]
+        return torch.nn.functional.pad(found, (max(0, -first), 0))
+
+
+class _Order:
+    """Keeps the order of sources that have none, by what consecutive estimates say of the same samples."""
+
+    def __init__(self, interchangeable: bool) -> None:
+        self.interchangeable = interchangeable
+        self.before: Tensor | None = None
+        self.start = 0
+
+    def match(self, estimate: Tensor, start: int) -> Tensor:
+        """The estimate, which begins at sample ``start``, in the order of the one before."""
+        if not self.interchangeable or self.before is None:
+            return estimate
+        begin = max(start, self.start)
+        before, now = self.before[..., begin - self.start :], estimate[..., begin - start :]
+        shared = min(before.shape[-1], now.shape[-1])
+        _, order = best_order(before[..., :shared], now[..., :shared])
+        return estimate[order]
+
+    def keep(self, estimate: Tensor, start: int, needed: int) -> None:
+        """Remember what the next chunk will say too: everything from sample ``needed`` on."""
+        if self.interchangeable:
+            self.start = max(start, needed)
+            self.before = estimate[..., self.start - start :].clone()
+
+
+def best_order(reference: Tensor, estimate: Tensor) -> tuple[Tensor, list[int]]:
+    """The estimate (sources, channels, n) in the order that correlates best with the reference, and that order."""
+    count = reference.shape[0]
+    products = reference.reshape(count, -1).double() @ estimate.reshape(count, -1).double().T
+    order = max(permutations(range(count)), key=lambda p: sum(float(products[i, j]) for i, j in enumerate(p)))
+    return estimate[list(order)], list(order)

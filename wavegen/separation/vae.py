@@ -1,0 +1,154 @@
+"""Supervised variational autoencoders of separation: latents of each source, drawn from what the mix says of it.
+
+An encoder reads the mix and gives q(z_k | mix) = N(mean, variance) for every source k and frame; a decoder for each
+source turns z_k, beside a coarse view of the mix, into the source's magnitudes; the sources are cut out of the mix by
+the Wiener filter of these magnitudes, so that they sum to it and have its phase (Kingma & Welling 2014; Sohn et al.
+2015, "Learning structured output representation using deep conditional generative models"). Two heads read off z_k
+which note sounds and which instrument plays. Separation takes the posterior's mean.
+"""
+
+from abc import abstractmethod
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from wavegen.separation.base import Separator, SeparatorSpec
+from wavegen.separation.masking import Transform, log_magnitude, magnitude
+
+UNVOICED = 128
+"""The class of the pitch head beside the 128 MIDI pitches."""
+LOUDEST = 8.0  # natural logarithm of a magnitude, above which no bin of a mix of RMS 1 lies
+
+
+class Latents(NamedTuple):
+    """Means and log-variances, (batch, sources, units, frames)."""
+
+    mean: Tensor
+    log_variance: Tensor
+
+
+class Reading(NamedTuple):
+    """Logits of what each source plays: pitch (batch, sources, 129, frames), family (batch, sources, families)."""
+
+    pitch: Tensor
+    family: Tensor
+
+
+class VAEOutput(NamedTuple):
+    """All that is made of a mix of RMS 1.
+
+    sources (batch, sources, channels, samples); log_magnitude (batch, sources, bins, frames), the decoders' own, in
+    nats; its spectrum (batch, channels, bins, frames).
+    """
+
+    sources: Tensor
+    log_magnitude: Tensor
+    latents: Latents
+    reading: Reading
+    spectrum: Tensor
+
+
+class SeparationVAE(Separator):
+    """What the autoencoders share; a subclass has ``encoder`` and ``decoder`` of its own kind.
+
+    ``encode_levels`` gives 2 × units × sources values a frame, ``decode`` the log-magnitude of one source.
+    """
+
+    transform: Transform
+    units: int
+
+    def __init__(self, config: Any, spec: SeparatorSpec) -> None:
+        super().__init__()
+        self.config, self.spec, self.hop = config, spec, config.hop
+        self.transform = Transform(config.n_fft, config.hop)
+        self.units = config.units
+        self.pitch = PitchHead(config.units, config.heads)
+        self.family = FamilyHead(config.units, config.heads, config.families)
+
+    @abstractmethod
+    def encode_levels(self, levels: Tensor) -> Tensor:
+        """Magnitudes' :func:`log_magnitude` (batch, bins, frames) → (batch, sources × 2 × units, frames)."""
+
+    @abstractmethod
+    def decode(self, source: int, latent: Tensor, levels: Tensor) -> Tensor:
+        """Latents of one source (batch, units, frames), beside the mix's levels (batch, bins, frames), →
+
+        the natural logarithm of its magnitudes (batch, bins, frames).
+        """
+
+    def encode(self, mix: Tensor) -> Latents:
+        """The posterior of a mix (batch, channels, samples) of RMS 1."""
+        return self._posterior(magnitude(self.transform.spectrum(mix)))
+
+    def analyse(self, mix: Tensor, *, draw: bool = False) -> VAEOutput:
+        """Everything, for a mix of RMS 1. ``draw`` takes latents from the posterior instead of its mean."""
+        spectrum = self.transform.spectrum(mix)
+        levels = magnitude(spectrum)
+        latents = self._posterior(levels)
+        z = latents.mean
+        if draw:
+            z = z + torch.randn_like(z) * torch.exp(0.5 * latents.log_variance)
+        made = self._decoded(z, levels)
+        sources = self.transform.apply(wiener(made), spectrum, mix.shape[-1])
+        return VAEOutput(sources, made, latents, self._read(z), spectrum)
+
+    def estimate(self, mix: Tensor) -> Tensor:
+        spectrum = self.transform.spectrum(mix)
+        levels = magnitude(spectrum)
+        made = self._decoded(self._posterior(levels).mean, levels)
+        return self.transform.apply(wiener(made), spectrum, mix.shape[-1])
+
+    def read(self, mix: Tensor) -> Reading:
+        """What each source of a mix of RMS 1 plays, by the posterior's mean."""
+        return self._read(self.encode(mix).mean)
+
+    def _posterior(self, levels: Tensor) -> Latents:
+        raw = self.encode_levels(log_magnitude(levels)).float()
+        raw = raw.reshape(raw.shape[0], len(self.spec.sources), 2, self.units, raw.shape[-1])
+        mean, log_variance = raw.unbind(2)
+        return Latents(mean, log_variance.clamp(-10, 4))
+
+    def _decoded(self, z: Tensor, levels: Tensor) -> Tensor:
+        made = [self.decode(k, z[:, k], levels).float().clamp(max=LOUDEST) for k in range(z.shape[1])]
+        return torch.stack(made, dim=1)
+
+    def _read(self, z: Tensor) -> Reading:
+        flat = z.flatten(0, 1)
+        pitch, family = self.pitch(flat), self.family(flat)
+        return Reading(pitch.reshape(*z.shape[:2], *pitch.shape[1:]), family.reshape(*z.shape[:2], -1))
+
+
+def wiener(log_magnitude: Tensor) -> Tensor:
+    """Each source's share of the power, from log-magnitudes (batch, sources, bins, frames): they sum to 1."""
+    return (2 * log_magnitude).softmax(dim=1)
+
+
+class PitchHead(nn.Module):
+    """Latents (batch, units, frames) → logits of the 128 MIDI pitches and UNVOICED, (batch, 129, frames)."""
+
+    def __init__(self, units: int, hidden: int) -> None:
+        super().__init__()
+        self.inlet = nn.Conv1d(units, hidden, 5, padding=2)
+        self.outlet = nn.Conv1d(hidden, UNVOICED + 1, 1)
+
+    def forward(self, z: Tensor) -> Tensor:
+        logits: Tensor = self.outlet(F.gelu(self.inlet(z)))
+        return logits.float()
+
+
+class FamilyHead(nn.Module):
+    """Latents (batch, units, frames) → logits (batch, families), of the frames that the head attends to."""
+
+    def __init__(self, units: int, hidden: int, families: int) -> None:
+        super().__init__()
+        self.inlet = nn.Conv1d(units, hidden, 5, padding=2)
+        self.attention = nn.Conv1d(hidden, 1, 1)
+        self.outlet = nn.Linear(hidden, families)
+
+    def forward(self, z: Tensor) -> Tensor:
+        hidden = F.gelu(self.inlet(z))
+        weight = self.attention(hidden).float().softmax(dim=2)
+        logits: Tensor = self.outlet((hidden.float() * weight).sum(dim=2))
+        return logits.float()

@@ -228,20 +228,30 @@ def scored(options: argparse.Namespace, cache: Path) -> tuple[list[tuple[str, li
     return results, readings
 
 
+# A process's greatest memory counts that of the one it was forked from, until then: so one that is small starts it.
+LAUNCHER = """
+import json, resource, subprocess, sys
+status = subprocess.run(sys.argv[2:]).returncode
+used = resource.getrusage(resource.RUSAGE_CHILDREN)
+with open(sys.argv[1], "w") as file:
+    json.dump([status, used.ru_utime + used.ru_stime, used.ru_maxrss], file)
+"""
+
+
 def run(command: Sequence[str], environment: dict[str, str]) -> dict[str, float]:
     """Wall and CPU seconds and the greatest resident memory (MB) of a process with all its children."""
-    start = time.perf_counter()
-    with tempfile.TemporaryFile() as output:
-        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, env=environment)
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        if process.returncode:
-            output.seek(0)
-            said = output.read().decode(errors="replace").strip().splitlines()
-            raise InputError(f"{' '.join(command[:4])} failed: {said[-1] if said else process.returncode}")
+    with tempfile.TemporaryDirectory() as folder:
+        report = Path(folder) / "used.json"
+        launcher = [sys.executable, "-I", "-S", "-c", LAUNCHER, str(report)]
+        start = time.perf_counter()
+        done = subprocess.run([*launcher, *command], env=environment, capture_output=True, text=True, errors="replace")
+        wall = time.perf_counter() - start
+        status, cpu, kilobytes = json.loads(report.read_text()) if report.exists() else (done.returncode or 1, 0, 0)
+    if status:
+        said = (done.stdout + done.stderr).strip().splitlines()
+        raise InputError(f"{' '.join(command[:4])} failed: {said[-1] if said else status}")
     scale = 1 << 20 if sys.platform == "darwin" else 1 << 10
-    wall = time.perf_counter() - start
-    return {"wall": wall, "cpu": usage.ru_utime + usage.ru_stime, "megabytes": usage.ru_maxrss / scale}
+    return {"wall": wall, "cpu": cpu, "megabytes": kilobytes / scale}
 
 
 def music(path: Path, stems: Path | None, seconds: float) -> None:

@@ -1,6 +1,10 @@
 """Small models with random weights, saved as checkpoints: what the pipelines and the command line are tested with."""
 
+import importlib.util
+import sys
+from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -17,8 +21,26 @@ from wavegen.vocoders.spectral import SpectralVocoder, SpectralVocoderConfig
 from wavegen.vocoders.wavenet import WaveNet, WaveNetConfig
 
 SPEC = FeatureSpec(bands=20)
+ROOT = Path(__file__).parents[1]
 
 torch.set_num_threads(1)  # the tests' tensors are small: more threads only wait for each other
+
+
+@pytest.fixture(scope="session")
+def load_script() -> Callable[[str], ModuleType]:
+    """A recipe or a benchmark, by its path in the repository, as a module."""
+
+    def load(path: str) -> ModuleType:
+        name = "script_" + path.removesuffix(".py").replace("/", "_")
+        spec = importlib.util.spec_from_file_location(name, ROOT / path)
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module  # dataclasses look their module up there
+        spec.loader.exec_module(module)
+        return module
+
+    return load
 
 
 def small_speech_model() -> SpeechTransformer:

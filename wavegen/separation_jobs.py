@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from wavegen import checkpoints
 from wavegen.audio import io
+from wavegen.audio.batch import output_folders, remove_empty
 from wavegen.audio.io import Audio
 from wavegen.audio.resample import StreamResampler
 from wavegen.checkpoints.registry import DEFAULTS
@@ -345,7 +346,7 @@ def separate_files(
                 waiting.cancel()
             pool.shutdown()
             torch.set_num_threads(threads)
-            _remove_empty(made)  # a folder that two files share may have outlived the first's failure
+            remove_empty(made)  # a folder that two files share may have outlived the first's failure
 
 
 def _block(rate: int, channels: int) -> int:
@@ -559,7 +560,7 @@ class _Outputs:
         cls, places: Mapping[str, str | Path], about: io.AudioInfo, container: str, subtype: str
     ) -> Iterator["_Outputs"]:
         folders = [Path(place).parent for place in places.values() if str(place) != "-"]
-        with _named(places, {}) as names, _folders(folders):
+        with _named(places, {}) as names, output_folders(folders):
             self = cls(places, about, container, subtype)
             names.update({str(temporary): str(target) for temporary, target in self._renames.items()})
             try:
@@ -610,31 +611,6 @@ def _named(places: Mapping[str, str | Path], names: dict[str, str]) -> Iterator[
     except OSError as error:
         place = names.get(str(error.filename), error.filename) or next(iter(places.values()))
         raise InputError(f"{place}: {error.strerror or error}") from error
-
-
-@contextmanager
-def _folders(folders: Iterable[Path]) -> Iterator[None]:
-    """Make folders with their parents; what stays empty by an error goes again."""
-    made: list[Path] = []
-    try:
-        for folder in dict.fromkeys(folders):
-            missing = [place for place in (folder, *folder.parents) if not place.exists()]
-            try:
-                folder.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise InputError(f"{folder}: cannot be made: {error.strerror or error}") from None
-            finally:
-                made += missing
-        yield
-    except BaseException:
-        _remove_empty(made)
-        raise
-
-
-def _remove_empty(folders: Iterable[Path]) -> None:
-    for folder in sorted(folders, key=lambda place: -len(place.parts)):
-        with suppress(OSError):  # one that is not empty, or was not made, stays
-            folder.rmdir()
 
 
 def check(model: Separator, how: Separation) -> None:

@@ -1,9 +1,9 @@
 """The benchmark of separation: which test a model gets, the tables it prints and writes, and what it times."""
 
-import importlib.util
 import json
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -16,19 +16,12 @@ from torch import Tensor
 from wavegen.errors import InputError
 from wavegen.separation.base import Separator, SeparatorSpec
 
-SCRIPT = Path(__file__).parents[2] / "benchmarks" / "separation.py"
 RATE = 8000
 
 
 @pytest.fixture(scope="module")
-def benchmark_module() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("benchmark_separation", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["benchmark_separation"] = module
-    spec.loader.exec_module(module)
-    return module
+def benchmark_module(load_script: Callable[[str], ModuleType]) -> ModuleType:
+    return load_script("benchmarks/separation.py")
 
 
 class Shares(Separator):

@@ -1,9 +1,9 @@
 """Bars of bass and chords, counted in scores made here."""
 
 import gzip
-import importlib.util
 import json
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -14,17 +14,10 @@ import pytest
 from wavegen.music.midi import write_midi
 from wavegen.music.score import Score, Track
 
-SCRIPT = Path(__file__).parents[2] / "recipes" / "music" / "figure_tables.py"
-
 
 @pytest.fixture(scope="module")
-def recipe() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("figure_tables", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def recipe(load_script: Callable[[str], ModuleType]) -> ModuleType:
+    return load_script("recipes/music/figure_tables.py")
 
 
 def track(program: int, rows: list[tuple[float, float, int]], *, drums: bool = False) -> Track:

@@ -1,7 +1,6 @@
 """Single notes for the acoustic model of scores: every program in training and held out, in range and in time."""
 
-import importlib.util
-from pathlib import Path
+from collections.abc import Callable
 from types import ModuleType
 
 import numpy as np
@@ -9,18 +8,11 @@ import pytest
 
 from wavegen.music.instruments import INSTRUMENTS
 
-RECIPE = Path(__file__).parents[2] / "recipes" / "music" / "render_pairs.py"
-
 
 @pytest.fixture(scope="module")
-def recipe() -> ModuleType:
+def recipe(load_script: Callable[[str], ModuleType]) -> ModuleType:
     pytest.importorskip("mido")
-    spec = importlib.util.spec_from_file_location("render_pairs", RECIPE)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script("recipes/music/render_pairs.py")
 
 
 def test_every_program_is_trained_on_and_held_out(recipe: ModuleType) -> None:

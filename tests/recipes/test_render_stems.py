@@ -1,11 +1,10 @@
 """The generator of stems: what it plans, the MIDI it hands over, the levels and labels it writes."""
 
-import importlib.util
 import json
 import os
 import shutil
 import stat
-import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -21,18 +20,10 @@ from wavegen.music.score import Score, Track
 from wavegen.training.mixtures import PLAIN, StemSet, generator
 from wavegen.training.stem_folders import MELODIC, prepared, read_labels, stem_of
 
-SCRIPT = Path(__file__).parents[2] / "recipes" / "separation" / "render_stems.py"
-
 
 @pytest.fixture(scope="module")
-def recipe() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("render_stems", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["render_stems"] = module
-    spec.loader.exec_module(module)
-    return module
+def recipe(load_script: Callable[[str], ModuleType]) -> ModuleType:
+    return load_script("recipes/separation/render_stems.py")
 
 
 def track(program: int, low: int, *, drums: bool = False, step: float = 0.5, count: int = 400) -> Track:

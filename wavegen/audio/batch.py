@@ -2,7 +2,8 @@
 
 import glob
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 
@@ -200,3 +201,29 @@ def is_finished(source: io.AudioInfo, places: Iterable[Path], *, frames: int | N
     except (OSError, InputError):
         return False
     return True
+
+
+@contextmanager
+def output_folders(folders: Iterable[Path]) -> Iterator[None]:
+    """Make folders for output, with their parents; what stays empty by an error goes again."""
+    made: list[Path] = []
+    try:
+        for folder in dict.fromkeys(folders):
+            missing = [place for place in (folder, *folder.parents) if not place.exists()]
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise InputError(f"{folder}: cannot be made: {error.strerror or error}") from None
+            finally:
+                made += missing
+        yield
+    except BaseException:
+        remove_empty(made)
+        raise
+
+
+def remove_empty(folders: Iterable[Path]) -> None:
+    """Remove those of the folders that are there and empty, the innermost first."""
+    for folder in sorted(folders, key=lambda place: -len(place.parts)):
+        with suppress(OSError):  # one that is not empty, or was not made, stays
+            folder.rmdir()

@@ -1,7 +1,6 @@
 """Options that more than one command takes."""
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -57,27 +56,11 @@ def subtype(bit_depth: str | None) -> str | None:
     return BIT_DEPTHS[bit_depth]
 
 
-@contextmanager
-def output_folder(folder: Path) -> Iterator[None]:
-    """Make a folder for output, with its parents, unless it is there; what stays empty by an error goes again."""
-    try:
-        made = [place for place in (folder, *folder.parents) if not place.exists()]
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"{folder}: cannot be made: {error.strerror or error}") from None
-    try:
-        yield
-    except BaseException:
-        with suppress(OSError):  # one that is not empty stays
-            for place in made:
-                place.rmdir()
-        raise
-
-
 def write_stems(stems: "Mapping[str, Audio]", folder: Path, subtype: str | None) -> None:
     """Every stem as ``NAME.wav`` in a folder, which is made if need be."""
+    from wavegen.audio.batch import output_folders
     from wavegen.audio.io import write
 
-    with output_folder(folder):
+    with output_folders([folder]):
         for name, audio in stems.items():
             write(folder / f"{name}.wav", audio, subtype=subtype)

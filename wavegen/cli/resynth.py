@@ -47,6 +47,7 @@ def resynth(
 
     from wavegen import pipelines
     from wavegen.audio import io, plots
+    from wavegen.audio.batch import output_folders
 
     if plot is not None:
         plots.require_sheet(plot)
@@ -62,7 +63,7 @@ def resynth(
         device=device,
         subtype=subtype,
     )
-    with options.output_folder(output) if into_folder else nullcontext(), report.progress() as step:
+    with output_folders([output]) if into_folder else nullcontext(), report.progress() as step:
         for number, (source, target) in enumerate(zip(sources, targets, strict=True), 1):
 
             def within(done: float, whole: float, before: int = number - 1, name: str = source.name) -> None:

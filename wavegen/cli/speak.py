@@ -121,13 +121,15 @@ def _text(text: str | None, input_file: Path | None) -> str:
 def _write_lines(
     stream: "Callable[[str], SpeechStream]", words: str, folder: Path, subtype: str | None, report: Report
 ) -> None:
+    from wavegen.audio.batch import output_folders
+
     lines = [(number, line) for number, line in enumerate(words.splitlines(), 1) if line.strip()]
     if not lines:
         raise InputError("text: is empty")
     # All lines are checked before the first is written.
     streams = [_line(stream, number, line) for number, line in lines]
     width = max(3, len(str(len(streams))))
-    with options.output_folder(folder), report.progress() as step:
+    with output_folders([folder]), report.progress() as step:
         for number, sentences in enumerate(streams, 1):
             target = folder / f"{number:0{width}}.wav"
             _write(sentences, target, subtype, report)

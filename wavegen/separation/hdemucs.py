@@ -54,21 +54,16 @@ class HDemucsConfig:
     zero_padded: bool = False
 
     def __post_init__(self) -> None:
-        check_sizes(self)
-
-
-def check_sizes(config: Any) -> None:
-    """InputError for sizes that no such network has."""
-    c, name = config, type(config).__name__
-    sizes = (c.channels, c.growth, c.depth, c.stride, c.time_stride, c.norm_groups, c.residual_compress)
-    if min(sizes) < 1 or min(c.context, c.context_enc, c.norm_starts, c.residual_depth) < 0:
-        raise InputError(f"{name}: sizes must be positive")
-    if c.n_fft < 16 or c.n_fft & (c.n_fft - 1) or c.kernel != 2 * c.stride or c.stride % 2:
-        raise InputError(f"{name}: n_fft must be a power of two, and kernel twice the stride, which is even")
-    if c.residual_compress > c.channels:
-        raise InputError(f"{name}: residual_compress must be at most {c.channels}, the channels")
-    if not 0 < c.segment < math.inf:
-        raise InputError(f"{name}.segment must be positive, not {c.segment}")
+        c, name = self, type(self).__name__
+        sizes = (c.channels, c.growth, c.depth, c.stride, c.time_stride, c.norm_groups, c.residual_compress)
+        if min(sizes) < 1 or min(c.context, c.context_enc, c.norm_starts, c.residual_depth) < 0:
+            raise InputError(f"{name}: sizes must be positive")
+        if c.n_fft < 16 or c.n_fft & (c.n_fft - 1) or c.kernel != 2 * c.stride or c.stride % 2:
+            raise InputError(f"{name}: n_fft must be a power of two, and kernel twice the stride, which is even")
+        if c.residual_compress > c.channels:
+            raise InputError(f"{name}: residual_compress must be at most {c.channels}, the channels")
+        if not 0 < c.segment < math.inf:
+            raise InputError(f"{name}.segment must be positive, not {c.segment}")
 
 
 class LayerScale(nn.Module):

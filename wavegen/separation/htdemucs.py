@@ -13,38 +13,23 @@ from torch.nn import functional as F
 
 from wavegen.errors import InputError
 from wavegen.separation.base import SeparatorSpec
-from wavegen.separation.hdemucs import HybridUNet, LayerScale, check_sizes
+from wavegen.separation.hdemucs import HDemucsConfig, HybridUNet, LayerScale
 
 
 @dataclass(frozen=True)
-class HTDemucsConfig:
-    """As :class:`wavegen.separation.hdemucs.HDemucsConfig`, with ``layers`` of Transformer in each branch (0: none).
+class HTDemucsConfig(HDemucsConfig):
+    """As HDemucsConfig, with other defaults and ``layers`` of Transformer in each branch (0: none).
 
     They are ``bottom_channels`` wide (0: as the U-nets), and ``hidden_scale`` times that inside; every second layer
     attends to the other branch, the first too if ``cross_first``. ``max_period`` of the sinusoids that tell places,
     which ``position_weight`` weighs. ``padded``: what is shorter than ``segment`` seconds is filled up to it.
     """
 
-    channels: int = 48
-    growth: int = 2
     depth: int = 4
-    n_fft: int = 4096
-    kernel: int = 8
-    stride: int = 4
-    time_stride: int = 2
-    context: int = 1
-    context_enc: int = 0
-    norm_starts: int = 4
-    norm_groups: int = 4
-    residual_depth: int = 2
     residual_compress: int = 8
-    residual_decoder: bool = False
     lstm_starts: int = 99
     attention_starts: int = 99
-    embedding: float = 0.2
-    embedding_scale: float = 10.0
     segment: float = 7.8
-    zero_padded: bool = False
     bottom_channels: int = 0
     layers: int = 5
     heads: int = 8
@@ -55,7 +40,7 @@ class HTDemucsConfig:
     padded: bool = True
 
     def __post_init__(self) -> None:
-        check_sizes(self)
+        super().__post_init__()
         width = self.width
         if self.layers < 0 or self.heads < 1 or self.bottom_channels < 0:
             raise InputError("HTDemucsConfig: layers and bottom_channels must not be negative, heads positive")

@@ -54,7 +54,9 @@ clean:
 	touch $@
 
 # torchaudio is the yardstick of some tests. Its wheel asks for a torch of its own choosing, hence --no-deps.
+# pesq is built from source with tools that only an isolated build brings along, so it comes first.
 .venv/.test: .venv/.demo
+	$(PIP) 'pesq>=0.0.4'
 	$(PIP) --no-build-isolation --editable '.[test]'
 	$(PIP) --no-deps $(TORCHAUDIO)
 	touch $@

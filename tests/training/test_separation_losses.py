@@ -10,16 +10,23 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from wavegen.errors import InputError
+from wavegen.separation.band_split import BandSplitLSTM, BandSplitLSTMConfig
+from wavegen.separation.base import SeparatorSpec
+from wavegen.separation.stft import stft
 from wavegen.training.separation_losses import (
     ComplexSTFTLoss,
     active_units,
     best_order,
     clustering_loss,
+    cut_by_complex_masks,
+    cut_by_masks,
     free_bits_kl,
     negative_snr,
     pairwise_negative_snr,
     reordered,
     si_sdr,
+    spectral_l1,
+    spectral_negative_snr,
 )
 
 
@@ -104,6 +111,38 @@ def test_complex_stft_loss() -> None:
     assert loss(-x, x) > loss(0 * x, x)  # phase counts
     with pytest.raises(InputError, match="FFT sizes"):
         ComplexSTFTLoss(())
+
+
+def spectra(waveforms: Tensor, n_fft: int = 256) -> Tensor:
+    return torch.view_as_real(stft(waveforms[:, :, 0], n_fft, n_fft // 4)) / math.sqrt(0.375 * n_fft)
+
+
+def test_spectral_losses_are_those_of_the_waveforms() -> None:
+    """Masks on a spectrum, judged there, and judged as what they make of the waveform."""
+    torch.manual_seed(0)
+    spec = SeparatorSpec(8000, 1, ("a", "b", "c"))
+    model = BandSplitLSTM(BandSplitLSTMConfig(channels=6, hidden=5, layers=1, bands=7, n_fft=256, hop=64), spec)
+    with torch.no_grad():
+        shares = torch.randn(3, 3, 1)  # alike in all bins: what such masks cut out is the spectrum of something
+        for layer, width in zip(model.masks, model.widths, strict=True):
+            layer.bias.copy_(shares.expand(3, 3, width).flatten())
+    target = torch.randn(2, 3, 1, 20_000) * torch.tensor([1.0, 0.5, 0.1])[None, :, None, None]
+    mix = target.sum(dim=1)
+    output = model.estimate(mix)
+    cut = cut_by_complex_masks(model.spectral_masks(mix), spectra(target))
+    found = spectral_negative_snr(cut, 30.0)
+    torch.testing.assert_close(found, pairwise_negative_snr(output, target, mix, 30.0), atol=0.1, rtol=0)
+    assert found.max() - found.min() > 1  # there is something to tell apart
+    torch.testing.assert_close(spectral_l1(cut), ComplexSTFTLoss((256,))(output, target), rtol=0.01, atol=0)
+
+
+def test_real_masks_cut_the_mix() -> None:
+    target = spectra(torch.randn(2, 3, 1, 4000))
+    masks = torch.rand(2, 3, *target.shape[2:4])
+    cut = cut_by_masks(masks, target)
+    torch.testing.assert_close(torch.stack([cut.true_real, cut.true_imag], dim=-1), target)
+    mix = target.sum(dim=1)[:, None]
+    torch.testing.assert_close(torch.stack([cut.real, cut.imag], dim=-1), masks[..., None] * mix)
 
 
 def test_clustering_loss_is_that_of_the_affinities() -> None:

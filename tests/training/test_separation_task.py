@@ -140,6 +140,51 @@ def test_other_separators_take_a_step(data: Path, tmp_path: Path, architecture: 
     assert not trainer.left_out
 
 
+BANDS = {"channels": 12, "hidden": 16, "layers": 1, "bands": 8, "head": 16, **GRID}
+
+
+@pytest.mark.parametrize("loss", ["waveform", "snr"])
+@pytest.mark.parametrize("architecture", ["band-split-lstm", "deep-lstm"])
+def test_the_spectrum_teaches_as_the_waveform_does(data: Path, tmp_path: Path, architecture: str, loss: str) -> None:
+    model = BANDS if architecture == "band-split-lstm" else {"hidden": 24, "layers": 1, "dropout": 0.0, **GRID}
+    separator = STEREO if architecture == "band-split-lstm" else MUSIC
+    task = separation(
+        data, tmp_path, architecture=architecture, model=model, separator=separator, loss=loss, spectral=True
+    )
+    trainer = Trainer(task, LOOP, tmp_path / "run")
+    batch = task.batch(0, 0, 1)
+    target, mix = task.levelled(batch["sources"])
+    before = si_sdr(task.model(mix), target).mean()
+    for _ in range(50):
+        trainer._step(batch)
+    assert si_sdr(task.model(mix), target).mean() > before + 5
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+def test_compiling_changes_nothing(data: Path, tmp_path: Path) -> None:
+    task = separation(data, tmp_path, architecture="band-split-lstm", model=BANDS, loss="snr", spectral=True)
+    fused = separation(
+        data, tmp_path, architecture="band-split-lstm", model=BANDS, loss="snr", spectral=True, compiled=True
+    )
+    target, mix = task.levelled(task.batch(0, 0, 1)["sources"])
+    masks = task.model.spectral_masks(mix).detach()
+    torch.testing.assert_close(fused.spectral_distance(masks, target)[0], task.spectral_distance(masks, target)[0])
+
+
+def test_speakers_lend_their_voices_as_vocals(data: Path, tmp_path: Path) -> None:
+    songs = [{"folder": "songs"}, {"folder": "speech", "layout": "speech"}]
+    spec = {**MUSIC, "sources": ["vocals", "bass", "other"]}
+    task = separation(
+        data, tmp_path, separator=spec, data={"kind": "songs", "songs": songs, "remix": 1.0, "silent": 0.0}
+    )
+    assert isinstance(task.train_set, StemSet)
+    voices = {song.id for song in task.train_set.songs if "vocals" in song.stems}
+    heard = {song.id for song in task.validation_set.songs if "vocals" in song.stems}
+    assert voices
+    assert not voices & heard
+    assert (task.batch(0, 0, 1)["sources"].square().mean(dim=(2, 3)) > 0).all()
+
+
 def test_a_deep_lstm_is_shown_standardised_magnitudes(data: Path, tmp_path: Path) -> None:
     task = separation(data, tmp_path, architecture="deep-lstm", model={"hidden": 8, "layers": 1, "bins": 60, **GRID})
     assert isinstance(task.model, DeepLSTM)
@@ -194,9 +239,10 @@ def test_discriminators_wait_until_they_begin(data: Path, tmp_path: Path) -> Non
     assert "discriminators" not in separation(data, tmp_path).modules
 
 
-def test_clustering_is_learned(data: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("spectral", [False, True])
+def test_clustering_is_learned(data: Path, tmp_path: Path, spectral: bool) -> None:
     model = {"hidden": 24, "layers": 1, "embedding": 6, **GRID}
-    task = made(ClusteringTask, data, tmp_path, separator=TALK, data=SPEAKERS, model=model)
+    task = made(ClusteringTask, data, tmp_path, separator=TALK, data=SPEAKERS, model=model, spectral=spectral)
     trainer = Trainer(task, LOOP, tmp_path / "run")
     batch = task.batch(0, 0, 1)
     logs = [trainer._step(batch) for _ in range(40)]
@@ -232,9 +278,13 @@ def test_labels_of_the_heads(data: Path, tmp_path: Path) -> None:
     assert (unlabelled["family"] == IGNORED).all()
 
 
+@pytest.mark.parametrize("spectral", [False, True])
 @pytest.mark.parametrize(("architecture", "model"), [("lstm-vae-separator", LSTM_VAE), ("tcn-vae-separator", TCN_VAE)])
-def test_the_autoencoders_learn(data: Path, tmp_path: Path, architecture: str, model: dict[str, Any]) -> None:
-    task = vae(data, tmp_path, architecture=architecture, model=model, pitch_weight=0.3, family_weight=0.3)
+def test_the_autoencoders_learn(
+    data: Path, tmp_path: Path, architecture: str, model: dict[str, Any], spectral: bool
+) -> None:
+    heads = {"pitch_weight": 0.3, "family_weight": 0.3}
+    task = vae(data, tmp_path, architecture=architecture, model=model, spectral=spectral, loss="snr", **heads)
     trainer = Trainer(task, LOOP, tmp_path / "run")
     batch = task.batch(0, 0, 1)
     target, mix = task.levelled(batch["sources"])
@@ -326,6 +376,9 @@ def test_songs_by_name(data: Path, tmp_path: Path) -> None:
         ({"adversarial": {"weight": -1.0}}, r"task\.adversarial\.weight"),
         ({"adversarial": {"weight": 1.0, "begin": 2.0}}, r"task\.adversarial\.begin"),
         ({"adversarial": {"weight": 1.0}, "seconds": 0.05}, r"task\.seconds: 0\.05 s are too short"),
+        ({"spectral": True}, r"task\.spectral: a chimera does not mask"),
+        ({"spectral": True, "adversarial": {"weight": 1.0}}, r"task\.spectral: discriminators judge waveforms"),
+        ({"spectral": True, "separator": TALK, "data": SPEAKERS}, r"task\.spectral: .* ask for task\.loss snr"),
     ],
 )
 def test_bad_settings(data: Path, tmp_path: Path, settings: dict[str, Any], message: str) -> None:

@@ -119,22 +119,36 @@ class BandSplitLSTM(Separator):
 
     def estimate(self, mix: Tensor) -> Tensor:
         c = self.config
-        spectrum = stft(mix, c.n_fft, c.hop).transpose(2, 3)  # (batch, channels, frames, bins)
+        spectrum = self.spectrum(mix)
         # A few frames at a time: what is as large as the spectrum, or as all masks, had better stay in the cache.
         parts = torch.split(spectrum, BLOCK, dim=2)
         x = self.trunk(torch.cat([self.embedded(self.features(part)) for part in parts]))
         masked = (self.masked(vectors, part) for vectors, part in zip(torch.split(x, BLOCK), parts, strict=True))
         return istft_blocks(masked, c.n_fft, c.hop, mix.shape[-1])
 
-    def features(self, spectrum: Tensor) -> Tensor:
+    def spectrum(self, mix: Tensor) -> Tensor:
+        """Mix (batch, channels, samples) → complex spectrum (batch, channels, frames, bins)."""
+        return stft(mix, self.config.n_fft, self.config.hop).transpose(2, 3)
+
+    def spectral_masks(self, mix: Tensor) -> Tensor:
+        """Of mixes (batch, channels, samples) of RMS 1, for the first channel alone, what
+
+        :func:`consistent_masks` makes masks of: (frames, batch, sources, 3, bins).
+        """
+        spectrum = self.spectrum(mix)
+        raw = self.head(self.trunk(self.embedded(self.features(spectrum, first=True))))
+        return raw.reshape(spectrum.shape[2], spectrum.shape[0], *raw.shape[1:])
+
+    def features(self, spectrum: Tensor, *, first: bool = False) -> Tensor:
         """Complex spectrum (batch, channels, frames, bins) → log-magnitudes (frames, items, bins × views).
 
-        Items are the channels of all of the batch.
+        Items are the channels of all of the batch, or the ``first`` of each.
         """
-        views = [spectrum]
+        own = spectrum[:, :1] if first else spectrum
+        views = [own]
         if self.views > 1:
-            other = spectrum.flip(1)
-            views += [other, (spectrum + other) / 2, (spectrum - other) / 2]
+            other = spectrum[:, 1:] if first else spectrum.flip(1)
+            views += [other, (own + other) / 2, (own - other) / 2]
         power = torch.stack([torch.view_as_real(view).square().sum(dim=-1) for view in views], dim=-1)
         # White noise of RMS 1 has power 1. The floor, 80 dB below, lies where float32 still is exact to a part in 1000.
         logs = torch.log(power / (0.375 * self.config.n_fft) + 1e-8) / 6 + 1
@@ -154,18 +168,30 @@ class BandSplitLSTM(Separator):
             x = across_bands(x).transpose(0, 1)
         return x.reshape(frames, items, bands, channels)
 
+    def head(self, x: Tensor) -> Tensor:
+        """Vectors (frames, items, bands, channels) → what masks are made of (frames × items, sources, 3, bins)."""
+        y = self.norm(x).flatten(0, 1).transpose(0, 1)
+        y = torch.tanh(torch.baddbmm(self.head_bias, y, self.head_weight))
+        count = len(self.spec.sources)
+        raw = [layer(band).unflatten(1, (count, 3, -1)) for layer, band in zip(self.masks, y, strict=True)]
+        return torch.cat(raw, dim=-1)
+
     def masked(self, x: Tensor, spectrum: Tensor) -> Tensor:
         """Vectors (frames, items, bands, channels) and spectrum → (batch, sources, channels, frames, bins)."""
         frames, count = x.shape[0], len(self.spec.sources)
-        y = self.norm(x).flatten(0, 1).transpose(0, 1)
-        y = torch.tanh(torch.baddbmm(self.head_bias, y, self.head_weight))
-        raw = [layer(band).unflatten(1, (count, 3, -1)) for layer, band in zip(self.masks, y, strict=True)]
-        real, imag, gate = torch.cat(raw, dim=-1).float().unbind(dim=2)  # (frames × items, sources, bins)
-        gate = torch.sigmoid(gate)
-        real, imag = real * gate, imag * gate
-        energy = real.square() + imag.square() + 1e-6
-        share = energy / energy.sum(dim=1, keepdim=True)
-        real = real + share * (1 - real.sum(dim=1, keepdim=True))
-        imag = imag - share * imag.sum(dim=1, keepdim=True)
+        real, imag = consistent_masks(self.head(x))
         masks = torch.complex(real, imag).reshape(frames, *spectrum.shape[:2], count, -1)
         return masks.permute(1, 3, 2, 0, 4) * spectrum[:, None]
+
+
+def consistent_masks(raw: Tensor) -> tuple[Tensor, Tensor]:
+    """(..., sources, 3, bins) → real and imaginary parts (..., sources, bins) of masks that sum to 1.
+
+    The three are a mask's parts and its gate. What the gated masks lack is shared out in proportion to their energies.
+    """
+    real, imag, gate = raw.float().unbind(dim=-2)
+    gate = torch.sigmoid(gate)
+    real, imag = real * gate, imag * gate
+    energy = real.square() + imag.square() + 1e-6
+    share = energy / energy.sum(dim=-2, keepdim=True)
+    return real + share * (1 - real.sum(dim=-2, keepdim=True)), imag - share * imag.sum(dim=-2, keepdim=True)

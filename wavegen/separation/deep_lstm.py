@@ -111,13 +111,18 @@ class DeepLSTM(Separator):
     def estimate(self, mix: Tensor) -> Tensor:
         c = self.config
         spectrum = stft(mix * c.rms, c.n_fft, c.hop)
-        magnitudes = self.magnitudes(spectrum)
-        masks = []
-        for name in self.spec.sources:
-            mask = self.networks[name](magnitudes).float().permute(1, 2, 3, 0)
-            masks.append(mask.reshape(spectrum.shape))
-        sources = torch.stack(masks, dim=1) * spectrum[:, None]
+        sources = self.masks(spectrum) * spectrum[:, None]
         return istft(wiener(sources, spectrum, iterations=c.wiener), c.n_fft, c.hop, mix.shape[-1]) / c.rms
+
+    def masks(self, spectrum: Tensor) -> Tensor:
+        """Complex spectrum (batch, channels, bins, frames) → masks (batch, sources, channels, bins, frames)."""
+        magnitudes = self.magnitudes(spectrum)
+        found = [self.networks[name](magnitudes).float().permute(1, 2, 3, 0) for name in self.spec.sources]
+        return torch.stack([mask.reshape(spectrum.shape) for mask in found], dim=1)
+
+    def spectral_masks(self, mix: Tensor) -> Tensor:
+        """Masks (batch, sources, bins, frames) of mixes (batch, channels, samples) of RMS 1, for the first channel."""
+        return self.masks(stft(mix * self.config.rms, self.config.n_fft, self.config.hop))[:, :, 0]
 
     def magnitudes(self, spectrum: Tensor) -> Tensor:
         """Complex spectrum (batch, channels, bins, frames) → magnitudes (frames, items, views, bins).

@@ -39,11 +39,11 @@ class Reading(NamedTuple):
 class VAEOutput(NamedTuple):
     """All that is made of a mix of RMS 1.
 
-    sources (batch, sources, channels, samples); log_magnitude (batch, sources, bins, frames), the decoders' own, in
-    nats; its spectrum (batch, channels, bins, frames).
+    masks and the decoders' own log_magnitude, in nats, (batch, sources, bins, frames); its spectrum (batch, channels,
+    bins, frames).
     """
 
-    sources: Tensor
+    masks: Tensor
     log_magnitude: Tensor
     latents: Latents
     reading: Reading
@@ -91,8 +91,7 @@ class SeparationVAE(Separator):
         if draw:
             z = z + torch.randn_like(z) * torch.exp(0.5 * latents.log_variance)
         made = self._decoded(z, levels)
-        sources = self.transform.apply(wiener(made), spectrum, mix.shape[-1])
-        return VAEOutput(sources, made, latents, self._read(z), spectrum)
+        return VAEOutput(wiener(made), made, latents, self._read(z), spectrum)
 
     def estimate(self, mix: Tensor) -> Tensor:
         spectrum = self.transform.spectrum(mix)

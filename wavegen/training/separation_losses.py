@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from wavegen.errors import InputError
+from wavegen.separation.band_split import consistent_masks
 
 MOST_PERMUTED = 6  # sources; 720 orders are still cheap to try one by one
 SILENCE = 1e-8  # energy per sample at which an SI-SDR of mixes of RMS 1 levels off
@@ -32,9 +33,8 @@ def negative_snr(estimate: Tensor, target: Tensor, mix: Tensor, limit_db: float 
     quieter than that is measured against that level (Wisdom et al. 2021, "What's all the fuss about free universal
     sound separation data?", eq. 2 and 3, in one expression). Finite for silent targets; ``mix`` of RMS about 1.
     """
-    least = 10 ** (-limit_db / 10) * mix.square().sum(dim=-1) + SILENCE * mix.shape[-1]
-    error = (target - estimate).square().sum(dim=-1)
-    return 10 * (torch.log10(error + least) - torch.log10(torch.maximum(target.square().sum(dim=-1), least)))
+    error = (target - estimate).square().mean(dim=-1)
+    return negative_snr_of(error, target.square().mean(dim=-1), mix.square().mean(dim=-1), limit_db)
 
 
 def best_order(costs: Tensor) -> tuple[Tensor, Tensor]:
@@ -99,6 +99,60 @@ class ComplexSTFTLoss(nn.Module):
         window = getattr(self, f"hann_{size}")
         spectrum = torch.stft(x, size, size // 4, size, window, center=True, pad_mode="constant", return_complex=True)
         return spectrum / math.sqrt(0.375 * size)  # the window's energy
+
+
+class Cut(NamedTuple):
+    """Real and imaginary parts of estimates and of targets, (batch, sources, ...), the rest in any one order.
+
+    Scaled so that white noise of RMS 1 has bins of RMS 1.
+    """
+
+    real: Tensor
+    imag: Tensor
+    true_real: Tensor
+    true_imag: Tensor
+
+
+def cut_by_complex_masks(raw: Tensor, target: Tensor) -> Cut:
+    """``raw`` (frames, batch, sources, 3, bins), as :func:`consistent_masks` takes it, on the sum of the targets.
+
+    ``target`` (batch, sources, bins, frames, 2): real and imaginary parts.
+    """
+    mask_real, mask_imag = consistent_masks(raw.permute(1, 0, 2, 3, 4))  # (batch, frames, sources, bins)
+    true_real, true_imag = target.permute(0, 3, 1, 2, 4).unbind(dim=-1)
+    mix_real, mix_imag = true_real.sum(dim=2, keepdim=True), true_imag.sum(dim=2, keepdim=True)
+    real, imag = mask_real * mix_real - mask_imag * mix_imag, mask_real * mix_imag + mask_imag * mix_real
+    return Cut(*(part.transpose(1, 2) for part in (real, imag, true_real, true_imag)))
+
+
+def cut_by_masks(masks: Tensor, target: Tensor) -> Cut:
+    """Real ``masks`` (batch, sources, bins, frames), on the sum of the targets (batch, sources, bins, frames, 2)."""
+    true_real, true_imag = target.unbind(dim=-1)
+    mix_real, mix_imag = true_real.sum(dim=1, keepdim=True), true_imag.sum(dim=1, keepdim=True)
+    return Cut(masks.float() * mix_real, masks.float() * mix_imag, true_real, true_imag)
+
+
+def spectral_l1(cut: Cut) -> Tensor:
+    """L1 of real parts, imaginary parts and magnitudes, as :class:`ComplexSTFTLoss` has it at one size: a scalar."""
+    real, imag, true_real, true_imag = cut
+    made = (real.square() + imag.square() + 1e-10).sqrt()
+    true = (true_real.square() + true_imag.square() + 1e-10).sqrt()
+    return ((real - true_real).abs().mean() + (imag - true_imag).abs().mean() + (made - true).abs().mean()) / 3
+
+
+def spectral_negative_snr(cut: Cut, limit_db: float) -> Tensor:
+    """:func:`pairwise_negative_snr` of spectra, which by Parseval have the waveforms' energies: (batch, n, n)."""
+    real, imag, true_real, true_imag = (part.flatten(2) for part in cut)
+    error = (real[:, :, None] - true_real[:, None]).square() + (imag[:, :, None] - true_imag[:, None]).square()
+    target = (true_real.square() + true_imag.square()).mean(dim=2)
+    mix = (true_real.sum(dim=1).square() + true_imag.sum(dim=1).square()).mean(dim=1)
+    return negative_snr_of(error.mean(dim=3), target[:, None], mix[:, None, None], limit_db)
+
+
+def negative_snr_of(error: Tensor, target: Tensor, mix: Tensor, limit_db: float = 30.0) -> Tensor:
+    """:func:`negative_snr` of mean squares instead of signals, of the same shape or broadcastable."""
+    least = 10 ** (-limit_db / 10) * mix + SILENCE
+    return 10 * (torch.log10(error + least) - torch.log10(torch.maximum(target, least)))
 
 
 def clustering_loss(embedding: Tensor, dominant: Tensor, weight: Tensor) -> Tensor:

@@ -4,9 +4,12 @@ Everything is computed for mixes of RMS 1. Sources that are interchangeable are 
 (Yu et al. 2017, permutation-invariant training). Discriminators, where they are asked for, judge each separated source.
 """
 
+import math
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache as cached
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -19,10 +22,11 @@ from wavegen import checkpoints
 from wavegen.audio.features import FeatureSpec
 from wavegen.checkpoints.kinds import KINDS
 from wavegen.errors import InputError
+from wavegen.separation.band_split import BandSplitLSTM
 from wavegen.separation.base import Separator, SeparatorSpec, level_of
 from wavegen.separation.chimera import Chimera, ChimeraConfig
 from wavegen.separation.deep_lstm import DeepLSTM, SourceNetwork
-from wavegen.separation.masking import audible, magnitude
+from wavegen.separation.masking import Transform, audible, magnitude
 from wavegen.separation.stft import stft
 from wavegen.separation.tcn_vae import TCNVAE
 from wavegen.separation.vae import UNVOICED as NO_NOTE
@@ -51,11 +55,15 @@ from wavegen.training.separation_losses import (
     active_units,
     best_order,
     clustering_loss,
+    cut_by_complex_masks,
+    cut_by_masks,
     free_bits_kl,
     negative_snr,
     pairwise_negative_snr,
     reordered,
     si_sdr,
+    spectral_l1,
+    spectral_negative_snr,
 )
 from wavegen.vocoders.istft import ISTFTVocoder
 from wavegen.vocoders.spectral import SpectralVocoder
@@ -74,11 +82,12 @@ class SongsConfig:
     """A folder of songs within the data folder, in one of the published layouts.
 
     ``weight`` is its share of what is drawn, beside that of other folders. A "prepared" folder without splits has its
-    songs named: those to train on, and those to validate on.
+    songs named: those to train on, and those to validate on. "speech" is a folder of speakers, whose recordings are
+    vocals: songs with vocals of their own are few.
     """
 
     folder: str
-    layout: Literal["prepared", "musdb18hq", "slakh2100", "librimix", "wsj0-2mix"] = "prepared"
+    layout: Literal["prepared", "musdb18hq", "slakh2100", "librimix", "wsj0-2mix", "speech"] = "prepared"
     weight: float = 1.0
     train: tuple[str, ...] = ()
     validation: tuple[str, ...] = ()
@@ -90,6 +99,10 @@ class SongsConfig:
     def items(self, data: Path, split: str) -> list[stem_folders.StemFiles]:
         """The songs of "train" or "validation"; InputError for one that is named and not there."""
         root = data / self.folder
+        if self.layout == "speech":
+            people = split_speakers(stem_folders.speakers([root]), split)
+            files = [(name, path) for name, paths in people.items() for path in paths]
+            return [stem_folders.StemFiles(f"{name}/{path.stem}", {"vocals": (path,)}) for name, path in files]
         if self.layout != "prepared":
             readers: dict[str, Callable[[Path, str], list[stem_folders.StemFiles]]] = {
                 "musdb18hq": stem_folders.musdb18hq,
@@ -151,7 +164,7 @@ class MixtureConfig:
         for songs in self.songs:
             found = songs.items(data, split)
             items += found
-            weights += [songs.weight / len(found)] * len(found)
+            weights += [songs.weight / max(1, len(found))] * len(found)
         opened: MixtureSet
         if self.kind == "songs":
             change = Augmentation(remix=self.remix, gain_db=_pair(self.gain_db), silent=self.silent)
@@ -270,7 +283,9 @@ class _Common:
     """``batch`` mixtures of ``seconds`` a step; ``validation`` mixtures of ``validation_seconds`` are judged by.
 
     ``loss`` "waveform" is the L1 of waveforms, plus ``stft_weight`` × that of spectra of ``stft_sizes``; "snr" the
-    negative SNR, over 20 dB, in which errors more than ``limit_db`` under the mix count no less.
+    negative SNR, over 20 dB, in which errors more than ``limit_db`` under the mix count no less. ``spectral`` takes
+    both (of the first, the L1 of spectra alone) on the spectrum that the model masks, of one channel: several times
+    faster. ``compiled`` fuses what is done there by torch.compile, which needs a C++ compiler.
     """
 
     separator: SeparatorSpec
@@ -281,6 +296,8 @@ class _Common:
     stft_weight: float = 1.0
     stft_sizes: tuple[int, ...] = (2048, 512)
     limit_db: float = 30.0
+    spectral: bool = False
+    compiled: bool = False
     validation: int = 16
     validation_seconds: float = 6.0
     adversarial: AdversarialConfig = AdversarialConfig()
@@ -294,6 +311,10 @@ class _Common:
             raise InputError(f"task.stft_weight must not be negative: {self.stft_weight}")
         if not self.stft_sizes or min(self.stft_sizes) < 4:
             raise InputError(f"task.stft_sizes must be FFT sizes of 4 or more, not {self.stft_sizes}")
+        if self.spectral and self.adversarial.used:
+            raise InputError("task.spectral: discriminators judge waveforms; leave it or task.adversarial out")
+        if self.spectral and self.loss == "waveform" and self.separator.interchangeable:
+            raise InputError("task.spectral: sources without order ask for task.loss snr")
         longest = max(self.adversarial.discriminators.resolutions, default=0)
         if self.adversarial.used and self.seconds * self.separator.sample_rate <= longest // 2:
             raise InputError(f"task.seconds: {self.seconds} s are too short for a resolution of {longest}")
@@ -309,6 +330,8 @@ class SeparationTaskConfig(_Common):
     def __post_init__(self) -> None:
         super().__post_init__()
         configured(self.architecture, self.model)
+        if self.spectral and self.architecture not in ("band-split-lstm", "deep-lstm"):
+            raise InputError(f"task.spectral: a {self.architecture} does not mask a spectrum; leave it out")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -390,6 +413,7 @@ class _SeparationTask(Task):
             self.modules["discriminators"] = SourceDiscriminators(config.adversarial.discriminators, self.separator)
             self.learning_rates["discriminators"] = config.adversarial.rate
         self.stft_loss = ComplexSTFTLoss(config.stft_sizes)
+        self._snr = partial(spectral_negative_snr, limit_db=config.limit_db)
 
     @classmethod
     def prepare(
@@ -432,11 +456,45 @@ class _SeparationTask(Task):
             loss = loss + c.stft_weight * self.stft_loss.to(output.device)(output, target)
         return loss
 
-    def judged(self, trainer: Trainer, output: Tensor, target: Tensor, logs: dict[str, Tensor]) -> Tensor:
+    def spectral_distance(self, masks: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        """:meth:`distance` of what the masks cut out, and the order: on the model's own spectrum of the first channel.
+
+        Which of two channels that is, is chance. ``masks`` as the model's ``spectral_masks`` has them.
+        """
+        c: _Common = self.config
+        cut = cut_by_complex_masks if isinstance(self.model, BandSplitLSTM) else cut_by_masks
+        true = torch.view_as_real(self.spectra(target[:, :, 0]))
+        order = torch.arange(target.shape[1], device=target.device).expand(target.shape[0], -1)
+        if c.loss == "waveform":
+            return _fused(cut, spectral_l1, c.compiled)(masks, true), order
+        costs = _fused(cut, self._snr, c.compiled)(masks, true) / 20
+        if not self.separator.interchangeable:
+            return costs.diagonal(dim1=1, dim2=2).mean(), order
+        least, order = best_order(costs)
+        return least.mean(), order
+
+    def cut_out(
+        self, masks: Tensor, spectrum: Tensor, target: Tensor, mix: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """:meth:`distance` of what masks cut out of the spectrum, the order; the sources, too, unless ``spectral``."""
+        if self.config.spectral:
+            return *self.spectral_distance(masks, target), None
+        transform: Transform = self.model.transform  # type: ignore[assignment]
+        output = transform.apply(masks, spectrum, mix.shape[-1])
+        order = self.order(output, target, mix)
+        output = reordered(output, order)
+        return self.distance(output, target, mix), order, output
+
+    def spectra(self, waveforms: Tensor) -> Tensor:
+        """Complex spectra (..., bins, frames) of (..., samples), on the grid of the model's, noise of RMS 1 being 1."""
+        c = self.model.config
+        return stft(waveforms, c.n_fft, c.hop) / math.sqrt(0.375 * c.n_fft)  # the window's energy
+
+    def judged(self, trainer: Trainer, output: Tensor | None, target: Tensor, logs: dict[str, Tensor]) -> Tensor:
         """What the discriminators add to the loss, after a step of their own."""
         c: AdversarialConfig = self.config.adversarial
-        if not c.used or trainer.progress < c.begin:
-            return output.new_zeros(())
+        if output is None or not c.used or trainer.progress < c.begin:
+            return target.new_zeros(())
         with trainer.autocast():
             logits, _ = self.parallel["discriminators"](torch.cat([target, output.detach()]))
         loss = discriminator_loss(*_halves(logits))
@@ -485,6 +543,7 @@ class SeparationTask(_SeparationTask):
     config: SeparationTaskConfig
 
     def fresh(self) -> Separator:
+        self.single = self.config.spectral
         config, model_class = configured(self.config.architecture, self.config.model)
         model = model_class(config, self.separator)
         if isinstance(model, DeepLSTM):
@@ -511,6 +570,13 @@ class SeparationTask(_SeparationTask):
 
     def step(self, trainer: Trainer, batch: Batch) -> dict[str, Tensor]:
         target, mix = self.levelled(batch["sources"])
+        if self.config.spectral:
+            assert isinstance(self.model, BandSplitLSTM | DeepLSTM)
+            with trainer.autocast():
+                masks = self.model.spectral_masks(mix)
+            loss, _ = self.spectral_distance(masks, target)
+            trainer.update("model", loss)
+            return {"loss": loss.detach()}
         with trainer.autocast():
             output = self.parallel["model"](mix)
         output = reordered(output.float(), self.order(output, target, mix))
@@ -535,9 +601,7 @@ class ClusteringTask(_SeparationTask):
         target, mix = self.levelled(batch["sources"])
         with trainer.autocast():
             found = self.model.analyse(mix)
-        output = self.model.transform.apply(found.masks, found.spectrum, mix.shape[-1])
-        output = reordered(output, self.order(output, target, mix))
-        separated = self.distance(output, target, mix)
+        separated, _, output = self.cut_out(found.masks, found.spectrum, target, mix)
         clustered = self.clustered(found.embedding, found.spectrum, target)
         logs = {"clusters": clustered.detach(), "loss": separated.detach()}
         loss = c.alpha * clustered + (1 - c.alpha) * separated
@@ -604,17 +668,14 @@ class SeparationVAETask(_SeparationTask):
         target, mix = self.levelled(batch["sources"])
         with trainer.autocast():
             out = self.model.analyse(mix, draw=c.beta > 0)
-        order = self.order(out.sources, target, mix)
-        output = reordered(out.sources, order)
-        separated = self.distance(output, target, mix)
+        separated, order, output = self.cut_out(out.masks, out.spectrum, target, mix)
         kl = free_bits_kl(out.latents.mean, out.latents.log_variance, c.free_bits)
         logs = {"loss": separated.detach(), "kl": kl.nats.detach()}
         risen = min(1.0, trainer.progress / c.kl_rise) if c.kl_rise else 1.0
         loss = separated + c.beta * risen * kl.penalised
         if c.magnitude_weight:
-            made = reordered(out.log_magnitude, order).exp()
-            true = magnitude_of(self.model, target)
-            distance = F.l1_loss(torch.log1p(made), torch.log1p(true))
+            made, true = reordered(out.log_magnitude, order), magnitude_of(self.model, target)
+            distance = _fused(magnitude_distance, None, c.compiled)(made, true)
             loss = loss + c.magnitude_weight * distance
             logs["magnitude"] = distance.detach()
         if "pitch" in batch:
@@ -643,7 +704,7 @@ class SeparationVAETask(_SeparationTask):
                 continue
             rng = np.random.default_rng([0, number])  # the mixture's own
             labels = self._labelled(self.validation_set, rng, c.validation_seconds)
-            order = self.order(out.sources, target, mix)
+            order = self.order(model.transform.apply(out.masks, out.spectrum, mix.shape[-1]), target, mix)
             reading = Reading(*(reordered(logits, order)[0].cpu() for logits in out.reading))
             for name, logits, true in (
                 ("pitch_errors", reading.pitch, labels["pitch"]),
@@ -661,6 +722,22 @@ def magnitude_of(model: Chimera | SeparationVAE, sources: Tensor) -> Tensor:
     """Magnitudes (batch, sources, bins, frames) of waveforms (batch, sources, channels, samples)."""
     found = magnitude(model.transform.spectrum(sources.flatten(0, 1)))
     return found.reshape(*sources.shape[:2], *found.shape[1:])
+
+
+def magnitude_distance(log_magnitude: Tensor, true: Tensor) -> Tensor:
+    """L1 of log(1 + magnitude): a scalar."""
+    return (torch.log1p(log_magnitude.exp()) - torch.log1p(true)).abs().mean()
+
+
+@cached
+def _fused(inner: Any, outer: Any, compiled: bool) -> Callable[..., Tensor]:
+    """``outer`` of ``inner``, or this alone, run as it is or compiled as one: it touches much less memory then."""
+
+    def both(*arguments: Tensor) -> Tensor:
+        found = inner(*arguments)
+        return found if outer is None else outer(found)  # type: ignore[no-any-return]
+
+    return torch.compile(both, dynamic=False) if compiled else both
 
 
 def _cross_entropy(logits: Tensor, target: Tensor) -> Tensor:

@@ -40,7 +40,7 @@ def test_the_commands() -> None:
     assert set(commands()) == {
         "", "speak", "compose", "render", "resynth", "mel", "mel continue", "mel fill", "mel interpolate",
         "mel transfer", "mel sample", "separate", "import", "train", "evaluate", "evaluate vocoder", "evaluate speech",
-        "models", "models list", "models show", "info", "bench",
+        "evaluate separation", "models", "models list", "models show", "info", "bench",
     }  # fmt: skip
 
 

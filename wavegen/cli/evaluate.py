@@ -1,7 +1,8 @@
-"""``wavegen evaluate``: score a vocoder, or a speech model with its vocoder."""
+"""``wavegen evaluate``: score a vocoder, a speech model with its vocoder, or separators."""
 
 import functools
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,9 +15,12 @@ from wavegen.errors import InputError
 if TYPE_CHECKING:
     from wavegen.audio.io import Audio
     from wavegen.evaluation.protocol import SpeechEvaluation, VocoderEvaluation
+    from wavegen.evaluation.separation_files import SeparationEvaluation
     from wavegen.training.data import Utterance
 
-app = typer.Typer(help="Score a vocoder on recordings, or a speech model on texts.")
+    Evaluation = VocoderEvaluation | SpeechEvaluation | SeparationEvaluation
+
+app = typer.Typer(help="Score a vocoder on recordings, a speech model on texts, or separators on mixes of known stems.")
 
 Limit = Annotated[int | None, typer.Option("--limit", help="Use only the first N recordings.")]
 Json = Annotated[Path | None, typer.Option("--json", help="Write every score to this file too.")]
@@ -82,7 +86,7 @@ def evaluate_vocoder(
             labels=[path.name for path in paths],
             progress=step,
         )
-    _show(result, json_file, report)
+    _show(result, protocol.format_table(result), json_file, report)
 
 
 @app.command("speech")
@@ -110,7 +114,101 @@ def evaluate_speech(
             copy=functools.partial(pipelines.resynth, vocoder=vocoder, refine=0, device=device),
             progress=step,
         )
-    _show(result, json_file, report)
+    _show(result, protocol.format_table(result), json_file, report)
+
+
+@app.command("separation")
+def evaluate_separation(
+    context: typer.Context,
+    data: Annotated[Path, typer.Option("--data", help="A folder of held-out pieces whose stems are known.")],
+    models: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--model", help="Name or checkpoint file of a separator, published ones too; several stand side by side."
+        ),
+    ] = None,
+    estimates: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--estimates",
+            metavar="DIR",
+            help="Estimates of any program, DIR/PIECE/STEM.wav; several as above.",
+        ),
+    ] = None,
+    layout: Annotated[
+        str, typer.Option("--layout", metavar="prepared|musdb18hq|slakh2100|librimix|wsj0-2mix", help="Of --data.")
+    ] = "prepared",
+    split: Annotated[
+        str,
+        typer.Option(
+            "--split", metavar="train|validation|test|none", help="none: prepared pieces, DATA/PIECE/STEM.wav."
+        ),
+    ] = "test",
+    variant: Annotated[
+        str | None,
+        typer.Option("--variant", help="Which folders of librimix (wav8k/min/mix_both) or wsj0-2mix (wav16k/max)."),
+    ] = None,
+    stems: Annotated[
+        list[str] | None,
+        typer.Option("--stems", help="Score only these --estimates: vocals,drums. other is all stems not named."),
+    ] = None,
+    interchangeable: Annotated[
+        bool | None,
+        typer.Option(
+            "--interchangeable/--ordered",
+            help="Whether sources are scored in their best order. Default: as the model has it; of estimates, if all "
+            "are called speaker1, speaker2, ...",
+        ),
+    ] = None,
+    limit: Annotated[int | None, typer.Option("--limit", help="Use only the first N pieces.")] = None,
+    seconds: Annotated[
+        float | None, typer.Option("--seconds", help="Of each piece, use this much from its middle.")
+    ] = None,
+    shifts: Annotated[int, typer.Option("--shifts", help="As for separate.")] = 0,
+    overlap: Annotated[float | None, typer.Option("--overlap", help="As for separate.")] = None,
+    segment: Annotated[float | None, typer.Option("--segment", help="As for separate.")] = None,
+    seed: Annotated[int, typer.Option("--seed", help="As for separate.")] = 0,
+    json_file: Annotated[
+        Path | None, typer.Option("--output", "-o", "--json", help="Write every score to this JSON file too.")
+    ] = None,
+    device: options.Device = "cpu",
+) -> None:
+    """Separators, or estimates on disk, scored on held-out pieces beside the mixture itself and ideal masks.
+
+    A mix is the sum of its stems. Scores are in dB, means over mixes and then over sources; what leaks into sources
+    that are silent has a column of its own.
+    """
+    report: Report = context.obj
+    if seconds is not None and not seconds > 0:
+        raise InputError(f"--seconds: must be positive, not {seconds:g}")
+    _check(limit, json_file)
+    asked = tuple(name.strip() for names in stems or [] for name in names.split(",") if name.strip())
+    if stems and not asked:
+        raise InputError("--stems: names no source")
+
+    from wavegen import separation_jobs
+    from wavegen.evaluation import separation_files
+
+    how = separation_jobs.Separation(shifts=shifts, overlap=overlap, segment=segment, seed=seed, device=device)
+    given, folders = models or ([] if estimates else ["default"]), estimates or []
+    names = separation_files.row_names([*given, *map(str, folders)])
+    files = separation_files.held_out(data, layout=layout, split=split, variant=variant, limit=limit)
+    trial = separation_files.plan(
+        files,
+        {name: separation_jobs.load_separator(model, device) for name, model in zip(names, given, strict=False)},
+        dict(zip(names[len(given) :], folders, strict=True)),
+        stems=asked,
+        interchangeable=interchangeable,
+        seconds=seconds,
+        how=how,
+    )
+    for note in trial.notes:
+        report.say(f"note: {note}")
+    with report.progress() as step:
+        result = separation_files.evaluate(trial, device=device, progress=step)
+    scored = dict(zip(names, [*given, *map(str, folders)], strict=True))
+    about = {"scored": scored, "data": str(data), "layout": layout, "split": split, "variant": variant, "limit": limit}
+    _show(replace(result, facts=about | result.facts), result.text(), json_file, report)
 
 
 def _check(limit: int | None, json_file: Path | None) -> None:
@@ -153,11 +251,10 @@ def _held_out(data: Path, limit: int | None) -> "list[Utterance]":
     return utterances
 
 
-def _show(result: "VocoderEvaluation | SpeechEvaluation", json_file: Path | None, report: Report) -> None:
+def _show(result: "Evaluation", text: str, json_file: Path | None, report: Report) -> None:
     from wavegen.audio.io import atomic
-    from wavegen.evaluation.protocol import format_table
 
-    print(format_table(result))
+    print(text)
     if json_file is not None:
         with atomic(json_file) as temporary:
             temporary.write_text(json.dumps(result.to_dict(), indent=1) + "\n", encoding="utf-8")

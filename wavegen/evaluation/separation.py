@@ -91,11 +91,14 @@ def museval_sdr(references: Sources, estimates: Sources, sample_rate: int) -> ND
     s, e = _sources(references, estimates)
     window = min(sample_rate, s.shape[-1])
     count = s.shape[-1] // window if window else 0
-    s, e = (x[..., : count * window].reshape(*x.shape[:2], count, window) for x in (s, e))
-    heard = np.all([(x.sum(axis=1) != 0).any(axis=-1).all(axis=0) for x in (s, e)], axis=0)
+    heard = np.ones(count, np.bool_)
+    power, noise = np.empty((2, len(s), count))
+    for place, pair in enumerate(zip(s, e, strict=True)):  # one by one: whole songs are large
+        true, made = (x[:, : count * window].reshape(len(x), count, window) for x in pair)
+        heard &= np.all([(x.sum(axis=0) != 0).any(axis=-1) for x in (true, made)], axis=0)
+        power[place], noise[place] = np.square(true).sum(axis=(0, 2)), np.square(true - made).sum(axis=(0, 2))
     scores = np.full(len(s), np.nan)
     if heard.any():
-        power, noise = np.square(s).sum(axis=(1, 3)), np.square(s - e).sum(axis=(1, 3))
         frames = [[_decibels(a, b) for a, b in zip(*rows, strict=True)] for rows in zip(power, noise, strict=True)]
         scores = np.median(np.array(frames)[:, heard], axis=1)
     return scores
@@ -253,14 +256,15 @@ def score(
     sample_rate: int,
     *,
     interchangeable: bool = False,
+    mixture: Signal | None = None,
 ) -> ItemScores:
-    """All metrics of one mix, which is the sum of the references. InputError for shapes that differ."""
+    """All metrics of one mix: the sum of the references, unless given. InputError for shapes that differ."""
     s, e = _sources(references, estimates)
     if len(s) != len(sources):
         raise InputError(f"{name}: {len(s)} sources for the names {', '.join(sources)}")
     if interchangeable:
         e = e[best_order(s, e)]
-    mix = s.sum(axis=0)
+    mix = s.sum(axis=0) if mixture is None else np.asarray(mixture, np.float64)
     floor = max(10 ** (SILENT_DB / 10) * float(np.square(mix).sum()), 1e-30)
     framewise = museval_sdr(s, e, sample_rate)
     scores, leaks = {}, {}

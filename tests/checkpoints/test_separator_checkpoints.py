@@ -27,7 +27,9 @@ CONFIGS = {
     "conv-tasnet": ConvTasNetConfig(filters=4, bottleneck=4, hidden=4, skip=4, layers=2, repeats=1, mask="relu"),
     "deep-lstm": DeepLSTMConfig(hidden=8, layers=1, bins=30, **FRAMES),
     "chimera": ChimeraConfig(hidden=4, layers=1, embedding=3, **FRAMES),
-    "lstm-vae-separator": LSTMVAEConfig(units=3, hidden=4, layers=1, decoder=4, view=3, heads=4, families=3, **FRAMES),
+    "lstm-vae-separator": LSTMVAEConfig(
+        units=3, hidden=4, layers=1, decoder=4, view=3, bands=12, heads=4, families=3, **FRAMES
+    ),
     "tcn-vae-separator": TCNVAEConfig(
         units=3, residual=8, gate=8, layers=2, cycle=2, channels=8, hidden=8, blocks=1, bands=8, heads=4, families=3
     ),

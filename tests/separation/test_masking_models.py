@@ -12,7 +12,7 @@ from wavegen.separation.chimera import Chimera, ChimeraConfig
 from wavegen.separation.clustering import SpectralClustering, SpectralClusteringConfig
 from wavegen.separation.hpss import HPSS, HPSSConfig
 from wavegen.separation.lstm_vae import LSTMVAE, LSTMVAEConfig
-from wavegen.separation.masking import Transform, audible, log_magnitude, magnitude
+from wavegen.separation.masking import HarmonicSums, Transform, audible, log_magnitude, magnitude
 from wavegen.separation.overlap import separate
 from wavegen.separation.tcn_vae import TCNVAE, TCNVAEConfig
 from wavegen.training.separation_losses import si_sdr
@@ -21,7 +21,7 @@ RATE = 8000
 GRID = {"n_fft": 256, "hop": 64}
 SIZES = {
     Chimera: ChimeraConfig(24, 1, 6, **GRID, context=0.2),
-    LSTMVAE: LSTMVAEConfig(4, 24, 1, 16, 8, 12, **GRID, context=0.2),
+    LSTMVAE: LSTMVAEConfig(4, 24, 1, 16, 8, bands=20, heads=12, **GRID, context=0.2),
     TCNVAE: TCNVAEConfig(4, 12, 12, 4, 2, 16, 24, 1, 5, 20, 12, **GRID),
     SpectralClustering: SpectralClusteringConfig(**GRID, landmarks=60),
     HPSS: HPSSConfig(**GRID, frames=11, bins=11),
@@ -156,3 +156,19 @@ def test_transform() -> None:
 def test_bad_settings(kind: type, change: dict[str, object]) -> None:
     with pytest.raises(InputError, match=next(iter(change))):
         built(kind, **change)
+
+
+@pytest.mark.parametrize(("rate", "n_fft", "lowest"), [(24000, 4096, 30), (24000, 2048, 45), (44100, 4096, 40)])
+def test_harmonic_sums_are_highest_at_the_pitch(rate: int, n_fft: int, lowest: int) -> None:
+    """Of a tone with many partials, and of one that lacks its fundamental."""
+    transform, sums = Transform(n_fft, n_fft // 4), HarmonicSums(rate, n_fft)
+    t = torch.arange(rate // 2) / rate
+    for pitch in range(lowest, 85, 3):
+        hertz = 440 * 2 ** ((pitch - 69) / 12)
+        partials = [torch.sin(2 * torch.pi * k * hertz * t) / k for k in range(1, 15) if k * hertz < rate / 2.2]
+        for tone in (sum(partials), sum(partials[1:])) if pitch < 72 else (sum(partials),):
+            assert isinstance(tone, torch.Tensor)
+            found = sums(magnitude(transform.spectrum((tone / tone.std())[None, None])))
+            middle = found[0, :, found.shape[2] // 2]
+            assert int(middle.argmax()) + HarmonicSums.LOWEST == pitch
+            assert middle.shape == (sums.pitches,)

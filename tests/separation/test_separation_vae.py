@@ -25,7 +25,10 @@ MEL = FeatureSpec(8000, 256, 64, 256, 20, fmax=None)
 def lstm(**changes: int) -> LSTMVAE:
     torch.manual_seed(0)
     return LSTMVAE(
-        LSTMVAEConfig(**{"units": 4, "hidden": 12, "decoder": 8, "view": 6, "families": 7, **GRID, **changes}), SPEC
+        LSTMVAEConfig(
+            **{"units": 4, "hidden": 12, "decoder": 8, "view": 6, "bands": 20, "families": 7, **GRID, **changes}
+        ),
+        SPEC,
     )
 
 

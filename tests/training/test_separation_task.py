@@ -39,7 +39,7 @@ LOOP = LoopConfig(
     steps=200, learning_rate=0.01, warmup_steps=2, tensorboard=False, amp=False, ema=0.8, weight_decay=0.0
 )
 GRID = {"n_fft": 256, "hop": 64}
-LSTM_VAE = {"units": 4, "hidden": 24, "layers": 1, "decoder": 16, "view": 8, "heads": 12, **GRID}
+LSTM_VAE = {"units": 4, "hidden": 24, "layers": 1, "decoder": 16, "view": 8, "bands": 20, "heads": 12, **GRID}
 TCN_VAE = {"units": 4, "residual": 12, "gate": 12, "layers": 4, "cycle": 2, "channels": 16, "hidden": 24, "blocks": 1}
 TCN_VAE |= {"kernel": 5, "bands": 20, "heads": 12, **GRID}
 JUDGES = {"periods": [2], "resolutions": [64], "period_channels": 16, "resolution_channels": 4}

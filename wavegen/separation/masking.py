@@ -8,7 +8,7 @@ import math
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from wavegen.errors import InputError
 from wavegen.separation.stft import istft, stft
@@ -63,3 +63,36 @@ def audible(magnitude: Tensor, range_db: float) -> Tensor:
     """Bins (..., bins, frames) less than ``range_db`` under the loudest of the item; none of silence."""
     loudest = magnitude.amax(dim=(-2, -1), keepdim=True)
     return (magnitude > loudest * 10 ** (-range_db / 20)) & (loudest > 0)
+
+
+class HarmonicSums(nn.Module):
+    """Magnitudes (batch, bins, frames) → how much stands at the partials of each pitch, (batch, pitches, frames).
+
+    For the MIDI pitches ``LOWEST`` to ``HIGHEST``: the weighted sum of log-magnitudes at the first partials (Klapuri
+    2006, "Multiple fundamental frequency estimation by summing harmonic amplitudes"), less half of what stands halfway
+    between them, so that neither the octave above nor the one below is as high. Nothing here is learned.
+    """
+
+    LOWEST, HIGHEST, PARTIALS = 24, 108, 12
+    matrix: Tensor
+
+    def __init__(self, sample_rate: int, n_fft: int) -> None:
+        super().__init__()
+        bins = torch.arange(n_fft // 2 + 1, dtype=torch.float64)
+        pitches = torch.arange(self.LOWEST, self.HIGHEST + 1, dtype=torch.float64)
+        base = 440 * 2 ** ((pitches[:, None] - 69) / 12) * n_fft / sample_rate  # in bins
+        matrix = torch.zeros(len(pitches), len(bins), dtype=torch.float64)
+        for partial in range(1, self.PARTIALS + 1):
+            for place, sign in ((partial, 1.0), (partial - 0.5, -0.5)):
+                centre = place * base
+                width = (centre * (2 ** (0.25 / 12) - 1)).clamp(min=0.7)
+                bump = torch.exp(-0.5 * ((bins - centre) / width).square())
+                matrix += sign * 0.8 ** (partial - 1) * bump / bump.sum(dim=1, keepdim=True).clamp(min=1e-3)
+        self.register_buffer("matrix", matrix.float(), persistent=False)
+
+    @property
+    def pitches(self) -> int:
+        return self.HIGHEST - self.LOWEST + 1
+
+    def forward(self, levels: Tensor) -> Tensor:
+        return torch.matmul(self.matrix, torch.log1p(30 * levels)) / 2

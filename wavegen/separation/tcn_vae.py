@@ -17,7 +17,7 @@ from wavegen.errors import InputError
 from wavegen.nn.convnext import ConvNeXtBlock
 from wavegen.ops.gated_layer import gated_layer
 from wavegen.separation.base import SeparatorSpec
-from wavegen.separation.masking import Transform
+from wavegen.separation.masking import HarmonicSums, Transform, log_magnitude
 from wavegen.separation.vae import SeparationVAE
 from wavegen.vocoders.istft import ISTFTVocoder
 from wavegen.vocoders.spectral import SpectralVocoder
@@ -72,13 +72,14 @@ class TCNVAE(SeparationVAE):
     def __init__(self, config: TCNVAEConfig, spec: SeparatorSpec) -> None:
         super().__init__(config, spec)
         c, bins, count = config, self.transform.bins, len(spec.sources)
-        self.encoder = GatedTCN(bins, c.residual, c.gate, c.dilations, count * 2 * c.units)
+        self.sums = HarmonicSums(spec.sample_rate, c.n_fft)
+        self.encoder = GatedTCN(bins + self.sums.pitches, c.residual, c.gate, c.dilations, count * 2 * c.units)
         self.decoders = nn.ModuleList(VocoderDecoder(c, spec.sample_rate) for _ in range(count))
         frames = sum(c.dilations) + (c.kernel // 2) * (c.blocks + 1)
         self.context = frames * c.hop + c.n_fft
 
     def encode_levels(self, levels: Tensor) -> Tensor:
-        posterior: Tensor = self.encoder(levels)
+        posterior: Tensor = self.encoder(torch.cat([log_magnitude(levels), self.sums(levels)], dim=1))
         return posterior
 
     def decode(self, source: int, latent: Tensor, levels: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from wavegen.separation.base import Separator, SeparatorSpec
-from wavegen.separation.masking import Transform, log_magnitude, magnitude
+from wavegen.separation.masking import Transform, magnitude
 
 UNVOICED = 128
 """The class of the pitch head beside the 128 MIDI pitches."""
@@ -69,7 +69,7 @@ class SeparationVAE(Separator):
 
     @abstractmethod
     def encode_levels(self, levels: Tensor) -> Tensor:
-        """Magnitudes' :func:`log_magnitude` (batch, bins, frames) → (batch, sources × 2 × units, frames)."""
+        """Magnitudes (batch, bins, frames) → (batch, sources × 2 × units, frames)."""
 
     @abstractmethod
     def decode(self, source: int, latent: Tensor, levels: Tensor) -> Tensor:
@@ -104,7 +104,7 @@ class SeparationVAE(Separator):
         return self._read(self.encode(mix).mean)
 
     def _posterior(self, levels: Tensor) -> Latents:
-        raw = self.encode_levels(log_magnitude(levels)).float()
+        raw = self.encode_levels(levels).float()
         raw = raw.reshape(raw.shape[0], len(self.spec.sources), 2, self.units, raw.shape[-1])
         mean, log_variance = raw.unbind(2)
         return Latents(mean, log_variance.clamp(-10, 4))

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import threading
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from torch import Tensor
 import wavegen
 from wavegen.audio import io
 from wavegen.audio.io import Audio
+from wavegen.audio.resample import StreamResampler
 from wavegen.errors import CheckpointError, InputError
 from wavegen.separation.base import Separator, SeparatorSpec
 from wavegen.separation.channels import AnyChannels
@@ -468,6 +470,27 @@ def test_progress_reaches_the_end(tmp_path: Path) -> None:
     assert steps[-1] == (3.0, 3.0)
 
 
+@pytest.mark.parametrize("normalize", ["none", "rescale"])
+def test_progress_may_stop_the_work_at_any_step(normalize: str, tmp_path: Path) -> None:
+    io.write(tmp_path / "a.wav", noise(8000, 1.0, 1))
+    form = FileFormat(normalize=normalize)
+    steps: list[float] = []
+    run(tmp_path / "a.wav", tmp_path / "whole", file_format=form, progress=lambda done, total: steps.append(done))
+    assert steps == sorted(steps)
+    for last in range(len(steps)):
+        left = last
+
+        def stop(done: float, total: float) -> None:
+            nonlocal left
+            if left == 0:
+                raise KeyboardInterrupt
+            left -= 1
+
+        with pytest.raises(KeyboardInterrupt):
+            run(tmp_path / "a.wav", tmp_path / "out", file_format=form, progress=stop)
+        assert not (tmp_path / "out").exists()
+
+
 def test_a_sheet_of_spectrograms(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     for seconds in (0.001, 2.0):
@@ -538,9 +561,35 @@ def test_giving_up_stops_the_other_threads(tmp_path: Path) -> None:
     assert not (tmp_path / "out" / "1").exists()
 
 
+@pytest.mark.parametrize("rate", [8000, 11025])
+def test_nothing_of_a_chunk_is_held_while_the_next_is_separated(
+    rate: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[weakref.ref[np.ndarray]] = []
+    original = StreamResampler.process
+
+    def process(self: StreamResampler, block: np.ndarray) -> np.ndarray:
+        found = original(self, block)
+        if len(block) == 6 and found.size:
+            given.append(weakref.ref(found))
+        return found
+
+    class Counts(Halves):
+        def estimate(self, mix: Tensor) -> Tensor:
+            held.append(sum(reference() is not None for reference in given))
+            return super().estimate(mix)
+
+    held: list[int] = []
+    monkeypatch.setattr(StreamResampler, "process", process)
+    io.write(tmp_path / "a.wav", noise(rate, 3.0, 2))
+    run(tmp_path / "a.wav", tmp_path / "out", Counts())
+    assert len(given) > 5
+    assert max(held) == 0
+
+
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads Linux's /proc")
 def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
-    """Of a fresh process each: 10 s and 3 min of stereo."""
+    """Of a fresh process each: 10 s and 3 min of stereo, whose mix alone would be 57 MB more; malloc wastes some 10."""
     peaks = []
     for seconds in (10, 180):
         source = tmp_path / f"{seconds}.flac"
@@ -561,4 +610,4 @@ print([l for l in open("/proc/self/status") if l.startswith("VmHWM")][0].split()
         environment = os.environ | {"OMP_NUM_THREADS": "1"}
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
         peaks.append(int(done.stdout) / 1024)
-    assert peaks[1] - peaks[0] < 25, peaks
+    assert peaks[1] - peaks[0] < 40, peaks

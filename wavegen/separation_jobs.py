@@ -230,7 +230,8 @@ def separate_file(
 
     ``places``: where each of ``how.outputs(model)`` goes ("-": standard output, for one alone). Folders are made.
     Results appear together and whole, or not at all. ``plot``: a sheet of spectrograms. ``progress`` is called with the
-    seconds done and their total. InputError, in one line, for whatever is wrong with the file or the places.
+    seconds done and their total; what it raises stops the work. InputError, in one line, for whatever is wrong with the
+    file or the places.
     """
     file_format, part = file_format or FileFormat(), part or Part()
     names = how.outputs(model)
@@ -243,11 +244,15 @@ def separate_file(
         name = about.path
         if container == "WAV" and count * about.channels * _WAV_BYTES[subtype] > _WAV_LIMIT:
             raise InputError(f"{name}: results would be WAV files beyond 4 GiB; write FLAC, or fewer bits")
+        watch = progress or (lambda done, total: None)
+        watch(0.0, count / about.sample_rate)
         with ExitStack() as stack:
             outputs = stack.enter_context(_Outputs.open(places, about, container, subtype))
             level = _Level()
             for block in _blocks(file, about, first, count):
                 level.add(block)
+                watch(0.0, count / about.sample_rate)
+            total = level.samples / about.sample_rate
             sheet = None
             if plot is not None:
                 from wavegen.audio.plots import SpectrogramSheet
@@ -256,13 +261,12 @@ def separate_file(
             whole_mix = how.is_whole(model)
             blocks = _blocks(file, about, first, count)
             pieces = _separated(model, blocks, about.sample_rate, about.channels, level.rms, how)
+            pieces = _reported(pieces, watch, total, about.sample_rate)
             gain = 1.0
             if file_format.normalize == "rescale":
                 spool = stack.enter_context(_Spool(outputs.folder))
-                pieces = spool.filled(_reported(pieces, progress, level.samples, about.sample_rate))
+                pieces = spool.filled(pieces, lambda: watch(total, total))
                 gain = spool.gain(subtype)
-            else:
-                pieces = _reported(pieces, progress, level.samples, about.sample_rate)
             for mix, found in pieces:
                 rounded = _rounded(gain * found, gain * mix if whole_mix else None, subtype)
                 outputs.write(dict(zip(names, rounded, strict=True)), clamp=file_format.normalize == "clamp")
@@ -271,7 +275,7 @@ def separate_file(
             if sheet is not None and plot is not None:
                 sheet.save(plot, title=Path(name).name)
             outputs.finish()
-    return Done(level.samples / about.sample_rate, gain, outputs.clipped)
+    return Done(total, gain, outputs.clipped)
 
 
 @dataclass(frozen=True)
@@ -415,14 +419,11 @@ def _at_own_rate(
     up = StreamResampler(model.spec.sample_rate, rate, count * channels)
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
     generator = torch.Generator().manual_seed(how.seed)
-    waiting: collections.deque[Samples] = collections.deque()  # of the mix, until its sources are there
-    held = 0
+    waiting, early = _Queue(), _Queue()  # of the mix, until its sources are there; of these, until they are asked for
 
     def fed() -> Iterator[torch.Tensor]:
-        nonlocal held
         for block in blocks:
-            waiting.append(block)
-            held += block.shape[1]
+            waiting.put(block)
             yield torch.from_numpy(down.process(block)).to(device)
         yield torch.from_numpy(down.flush()).to(device)
 
@@ -436,33 +437,45 @@ def _at_own_rate(
             shifts=how.shifts,
             generator=generator,
         ):
-            yield up.process(np.ascontiguousarray(piece.reshape(count * channels, -1).cpu().numpy()))
+            rows = up.process(np.ascontiguousarray(piece.reshape(count * channels, -1).cpu().numpy()))
+            del piece  # nothing of a chunk is held while the next is separated
+            yield rows
+            del rows
         yield up.flush()
 
-    early: Samples = np.zeros((count * channels, 0), dtype=np.float32)
     for rows in risen():
-        early = np.concatenate([early, rows], axis=1)
-        while ready := min(held, early.shape[1], _BLOCK):  # little at a time: it is float64 from here on
-            mix = _taken(waiting, ready)
-            held -= ready
-            yield mix.astype(np.float64), early[:, :ready].astype(np.float64).reshape(count, channels, ready)
-            early = early[:, ready:]
-    if held:  # resampled there and back, the end may lack a few samples, and very short sounds all
-        mix = _taken(waiting, held)
-        yield mix.astype(np.float64), np.zeros((count, *mix.shape))
+        early.put(rows)
+        del rows
+        while ready := min(waiting.count, early.count, _BLOCK):  # little at a time: it is float64 from here on
+            yield waiting.take(ready), early.take(ready).reshape(count, channels, ready)
+    if waiting.count:  # resampled there and back, the end may lack a few samples, and very short sounds all
+        mix = waiting.take(waiting.count)
+        yield mix, np.zeros((count, *mix.shape))
 
 
-def _taken(waiting: collections.deque[Samples], count: int) -> Samples:
-    """The first ``count`` samples that wait, which wait no longer."""
-    parts: list[Samples] = []
-    while count:
-        block = waiting.popleft()
-        if block.shape[1] > count:
-            waiting.appendleft(block[:, count:])
-            block = block[:, :count]
-        parts.append(block)
-        count -= block.shape[1]
-    return np.concatenate(parts, axis=1)
+class _Queue:
+    """Samples (channels, any number) that are taken in the order in which they were put; ``count`` are there."""
+
+    def __init__(self) -> None:
+        self._blocks: collections.deque[Samples] = collections.deque()
+        self.count = 0
+
+    def put(self, block: Samples) -> None:
+        self._blocks.append(block)
+        self.count += block.shape[1]
+
+    def take(self, count: int) -> Exact:
+        """The first ``count``, which are there no longer."""
+        self.count -= count
+        parts: list[Samples] = []
+        while count:
+            block = self._blocks.popleft()
+            if block.shape[1] > count:
+                self._blocks.appendleft(block[:, count:])
+                block = block[:, :count]
+            parts.append(block)
+            count -= block.shape[1]
+        return np.concatenate(parts, axis=1, dtype=np.float64)
 
 
 def _rounded(found: Exact, mix: Exact | None, subtype: str | None) -> Samples:
@@ -487,14 +500,13 @@ def _rounded(found: Exact, mix: Exact | None, subtype: str | None) -> Samples:
 
 
 def _reported(
-    pieces: Iterable[tuple[Exact, Exact]], progress: Progress | None, samples: int, rate: int
+    pieces: Iterable[tuple[Exact, Exact]], progress: Progress, total: float, rate: int
 ) -> Iterator[tuple[Exact, Exact]]:
     done = 0
     for mix, found in pieces:
         done += mix.shape[1]
         yield mix, found
-        if progress is not None:
-            progress(done / rate, samples / rate)
+        progress(done / rate, total)
 
 
 def _highest(subtype: str) -> float:
@@ -516,15 +528,20 @@ class _Spool:
     def __exit__(self, *_: object) -> None:
         self._file.close()
 
-    def filled(self, pieces: Iterable[tuple[Exact, Exact]]) -> Iterator[tuple[Exact, Exact]]:
-        """Takes all pieces in, and gives them again."""
+    def filled(self, pieces: Iterable[tuple[Exact, Exact]], given: Callable[[], None]) -> Iterator[tuple[Exact, Exact]]:
+        """Takes all pieces in, and gives them again, with a call after each."""
         for mix, found in pieces:
             self._peak = max(self._peak, float(np.abs(found).max(initial=0.0)))
             for array in (mix, found):
                 np.save(self._file, array)
             self._count += 1
         self._file.seek(0)
-        return ((np.load(self._file), np.load(self._file)) for _ in range(self._count))
+        return self._again(given)
+
+    def _again(self, given: Callable[[], None]) -> Iterator[tuple[Exact, Exact]]:
+        for _ in range(self._count):
+            yield np.load(self._file), np.load(self._file)
+            given()
 
     def gain(self, subtype: str) -> float:
         """What brings the peak down to full scale; 1 where it is not beyond."""

@@ -6,7 +6,9 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,6 +19,7 @@ from wavegen.audio import io
 from wavegen.audio.io import Audio
 from wavegen.checkpoints import save
 from wavegen.cli.main import main
+from wavegen.cli.separate import _signals_held
 from wavegen.separation.band_split import BandSplitLSTM, BandSplitLSTMConfig
 from wavegen.separation.base import SeparatorSpec
 
@@ -281,8 +284,17 @@ def test_clipping_is_told(model: str, tmp_path: Path, capfd: pytest.CaptureFixtu
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs POSIX signals")
-@pytest.mark.parametrize("jobs", ["1", "2"])
-def test_ctrl_c_leaves_whole_files_alone(jobs: str, model: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("number", "jobs", "status", "message"),
+    [
+        (signal.SIGINT, "1", 130, b"error: interrupted\n"),
+        (signal.SIGINT, "2", 130, b"error: interrupted\n"),
+        (signal.SIGTERM, "2", 143, b""),
+    ],
+)
+def test_signals_leave_whole_files_alone(
+    number: int, jobs: str, status: int, message: bytes, model: str, tmp_path: Path
+) -> None:
     for name in ("a", "b"):
         song(tmp_path / "in" / f"{name}.wav", seconds=600.0)
     command = ["separate", str(tmp_path / "in"), "-o", str(tmp_path / "out"), "--model", model, "--jobs", jobs]
@@ -292,7 +304,60 @@ def test_ctrl_c_leaves_whole_files_alone(jobs: str, model: str, tmp_path: Path) 
         assert program.stderr is not None
         while program.poll() is None and not any(p.stat().st_size > 44 for p in tmp_path.glob("out/*/.*.wav")):
             time.sleep(0.01)
-        program.send_signal(signal.SIGINT)
-        assert program.stderr.read() == b"error: interrupted\n"
-    assert program.returncode == 130
+        program.send_signal(number)
+        assert program.stderr.read() == message
+    assert program.returncode == status
     assert not (tmp_path / "out").exists()
+
+
+def test_ctrl_c_in_a_destructor_is_neither_lost_nor_told_twice(
+    model: str, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Dropped:
+        def __del__(self) -> None:
+            signal.raise_signal(signal.SIGINT)
+
+    original = BandSplitLSTM.estimate
+
+    def estimate(self: BandSplitLSTM, mix: torch.Tensor) -> torch.Tensor:
+        Dropped()
+        return original(self, mix)
+
+    monkeypatch.setattr(BandSplitLSTM, "estimate", estimate)
+    before = signal.getsignal(signal.SIGINT)
+    source = song(tmp_path / "a.wav")
+    assert main(["separate", str(source), "-o", str(tmp_path / "out"), "--model", model]) == 130
+    assert capfd.readouterr().err == "error: interrupted\n"
+    assert not (tmp_path / "out").exists()
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_ctrl_c_while_standard_input_is_awaited(model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Waits:
+        def read(self, _: int = -1) -> bytes:
+            for _ in range(2):  # the first must do
+                signal.raise_signal(signal.SIGINT)
+                passed.append(True)
+            return b""
+
+    passed: list[bool] = []
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=Waits()))
+    assert main(["separate", "-", "-o", str(tmp_path / "out"), "--model", model]) == 130
+    assert not passed
+
+
+def test_a_second_ctrl_c_does_not_wait_and_a_third_is_ignored() -> None:
+    layers = torch.nn.Sequential(torch.nn.Identity())
+    before = signal.getsignal(signal.SIGINT)
+    held = ExitStack()
+    check = held.enter_context(_signals_held(layers))  # type: ignore[arg-type]
+    check()
+    signal.raise_signal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)
+    signal.raise_signal(signal.SIGINT)
+    for safe in (check, lambda: layers(torch.ones(1)), held.close):
+        with pytest.raises(KeyboardInterrupt):
+            safe()
+    assert signal.getsignal(signal.SIGINT) is before
+    assert layers(torch.ones(1)) == 1

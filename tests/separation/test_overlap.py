@@ -1,9 +1,11 @@
 """Streaming: as the whole, at awkward lengths, in bounded memory, in one order."""
 
 import math
+import weakref
 from collections.abc import Iterator
 from itertools import pairwise
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -90,6 +92,25 @@ def test_memory_is_bounded_and_output_comes_early() -> None:
         assert taken - given_out <= 200 + 100 + 2 * 12 + 50
     assert given_out == 50000
     assert model.longest <= 200 + 2 * 12
+
+
+@pytest.mark.parametrize("overlap", [0.0, 0.25])
+def test_nothing_of_a_chunk_is_held_while_the_next_is_separated(overlap: float) -> None:
+    class Counts(Smoother):
+        """Gives arrays whose end can be seen, as a storage's cannot."""
+
+        def forward(self, mix: Tensor, *, consistent: bool = True, level: Tensor | None = None) -> Tensor:
+            held.append(sum(reference() is not None for reference in given))
+            array = super().forward(mix, level=level).numpy().copy()
+            given.append(weakref.ref(array))
+            return torch.from_numpy(array)
+
+    given: list[weakref.ref[np.ndarray]] = []
+    held: list[int] = []
+    for piece in separate_stream(Counts(), [noise(1, 1000)], chunk_seconds=2.0, overlap=overlap, level=1.0):
+        del piece
+    assert held == [0] * len(given)
+    assert len(given) >= 5
 
 
 def test_one_long_chunk_is_not_copied_whole() -> None:

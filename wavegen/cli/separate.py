@@ -1,13 +1,16 @@
 """``wavegen separate``: audio files split into their sources."""
 
 import os
+import signal
 import sys
+import threading
 import time
 import traceback
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -159,7 +162,12 @@ def separate(
         elif item not in finished:
             tasks.append(separation_jobs.Task(item.source, places, seconds, sheet))
     if not dry_run:
-        with report.progress() as step:
+        with report.progress() as shown, _signals_held(separator) as check:
+
+            def step(done: float, total: float, what: str) -> None:
+                check()
+                shown(done, total, what)
+
             outcomes = separation_jobs.separate_files(
                 tasks, separator, how, file_format=file_format, part=part, jobs=jobs, progress=step
             )
@@ -173,6 +181,46 @@ def separate(
             )
     if failures.count:
         raise typer.Exit(FAILED)
+
+
+@contextmanager
+def _signals_held(model: Any) -> Iterator[Callable[[], None]]:
+    """A signal to end takes effect where the function given is called, in any thread, or a group of layers begins.
+
+    Anywhere else it might hit a destructor or what a C library calls back, where Python prints an exception and goes
+    on. One before the first call does not wait, as standard input may not come to an end, nor does a second one;
+    further ones are ignored, so that what is half done can be cleared away.
+    """
+    numbers = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    before = {number: handler for number in numbers if callable(handler := signal.getsignal(number))}
+    if threading.current_thread() is not threading.main_thread():  # which alone sets handlers and runs them
+        before.clear()
+    held: list[int] = []
+    begun, ending = threading.Event(), threading.Event()
+
+    def hold(number: int, frame: FrameType | None) -> None:
+        held.append(number)
+        if not ending.is_set() and (len(held) > 1 or not begun.is_set()):
+            ending.set()
+            before[number](number, frame)
+
+    def check(*_: object) -> None:
+        begun.set()
+        if held:
+            ending.set()
+            before[held[0]](held[0], None)
+
+    hooks = [layers.register_forward_pre_hook(check) for layers in model.modules() if any(layers.children())]
+    for number in before:
+        signal.signal(number, hold)
+    try:
+        yield check
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        for hook in hooks:
+            hook.remove()
+    check()
 
 
 def _info(item: "Input", part: "Part") -> "AudioInfo | None":

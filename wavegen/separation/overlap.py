@@ -86,7 +86,6 @@ def separate(
     return torch.cat([empty, *pieces], dim=-1)
 
 
-@torch.inference_mode()
 def separate_stream(
     model: Separator,
     chunks: Iterable[Tensor],
@@ -113,20 +112,25 @@ def separate_stream(
     order = _Order(model.spec.interchangeable)
     tail: Tensor | None = None  # what the chunk before has to say about where this one begins
     start = 0
-    while window.reaches(start):
-        stop = min(start + cut.chunk, window.end)
-        last = window.ended and stop == window.end
-        estimate, margin = _passes(model, window, cut, start, stop, level)
-        estimate = order.match(estimate, start - margin)
-        order.keep(estimate, start - margin, start + cut.stride - cut.context)
-        body = estimate[..., margin : margin + stop - start]
-        if tail is not None:
-            body = _crossfade(tail, body)
+    while True:
+        with torch.inference_mode():  # as a decorator, it would hold each piece until the next is there
+            if not window.reaches(start):
+                return
+            stop = min(start + cut.chunk, window.end)
+            last = window.ended and stop == window.end
+            estimate, margin = _passes(model, window, cut, start, stop, level)
+            estimate = order.match(estimate, start - margin)
+            order.keep(estimate, start - margin, start + cut.stride - cut.context)
+            body = estimate[..., margin : margin + stop - start]
+            if tail is not None:
+                body = _crossfade(tail, body)
+            count = body.shape[-1] if last else cut.stride
+            piece, tail = body[..., :count], body[..., count:].clone()
+            del estimate, body  # each is large, and would be there beside the next one
+        yield piece
         if last:
-            yield body
             return
-        yield body[..., : cut.stride]
-        tail = body[..., cut.stride :].clone()
+        del piece
         start += cut.stride
 
 
@@ -142,7 +146,7 @@ def _passes(model: Separator, window: "_Window", cut: Plan, start: int, stop: in
         else:
             total = total + best_order(total, found)[0] if model.spec.interchangeable else total + found
     assert total is not None
-    return total / len(cut.shifts), start - first
+    return total.div_(len(cut.shifts)), start - first
 
 
 def _crossfade(before: Tensor, after: Tensor) -> Tensor:

@@ -20,19 +20,19 @@ ln -sfn "$folder/stems" "$data/songs"
     --groove "$folder/groove-midi" --chorales "$folder/jsb-chorales/Jsb16thSeparated.json" \
     --soundfonts "$folder"/soundfonts/*.sf*
 
-stage separate-music "$here/music.yaml"
-stage separate-voice "$here/voice.yaml"
-stage separate-speakers "$here/speakers.yaml"
-stage separate-deep-lstm "$here/deep_lstm.yaml"
-stage separate-deep-clustering "$here/deep_clustering.yaml"
+stage separator-music "$here/music.yaml"
+stage separator-voice "$here/voice.yaml"
+stage separator-speakers "$here/speakers.yaml"
+stage separator-conv-tasnet "$here/conv_tasnet.yaml"
+stage separator-deep-lstm "$here/deep_lstm.yaml"
+stage separator-deep-clustering "$here/deep_clustering.yaml"
 
 # In pairs of equally many steps: with and without discriminators, KL, and a vocoder to begin from.
-stage separate-gan "$here/gan.yaml"
-stage separate-gan-plain "$here/gan.yaml" --set task.adversarial.weight=0 --set task.adversarial.feature_weight=0
-stage separate-lstm-vae "$here/lstm_vae.yaml"
-stage separate-lstm-ae "$here/lstm_vae.yaml" --set task.beta=0
-stage separate-tcn-vae "$here/tcn_vae.yaml"
-stage separate-tcn-vae-cold "$here/tcn_vae.yaml" --set task.vocoder=null
-stage separate-tcn-vae-gan "$here/tcn_vae.yaml" --set task.adversarial.weight=0.02 \
-    --set task.adversarial.feature_weight=0.05
-echo "trained: $runs/separate-*/model.safetensors"
+stage separator-gan "$here/gan.yaml" --set init="$runs/separator-voice/model.safetensors"
+stage separator-gan-plain "$here/gan.yaml" --set init="$runs/separator-voice/model.safetensors" \
+    --set task.adversarial.weight=0 --set task.adversarial.feature_weight=0
+stage separator-lstm-vae "$here/lstm_vae.yaml"
+stage separator-lstm-ae "$here/lstm_vae.yaml" --set task.beta=0
+stage separator-tcn-vae "$here/tcn_vae.yaml"
+stage separator-tcn-vae-cold "$here/tcn_vae.yaml" --set task.vocoder=null
+echo "trained: $runs/separator-*/model.safetensors"

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from wavegen.audio.features import FeatureSpec, mel_filterbank
 from wavegen.errors import InputError
 from wavegen.separation.base import SeparatorSpec
-from wavegen.separation.masking import HarmonicSums, Transform, log_magnitude
+from wavegen.separation.masking import Transform, log_magnitude
 from wavegen.separation.vae import SeparationVAE
 
 
@@ -54,7 +54,6 @@ class LSTMVAE(SeparationVAE):
         super().__init__(config, spec)
         c, bins, count = config, self.transform.bins, len(spec.sources)
         self.context = math.ceil(c.context * spec.sample_rate / c.hop) * c.hop
-        self.sums = HarmonicSums(spec.sample_rate, c.n_fft)
         mel = mel_filterbank(FeatureSpec(spec.sample_rate, c.n_fft, c.hop, c.n_fft, c.bands, fmax=None))
         self.register_buffer("filters", mel / mel.sum(dim=1, keepdim=True).clamp(min=1e-9), persistent=False)
         seen = c.bands + self.sums.pitches

@@ -17,7 +17,7 @@ from wavegen.errors import InputError
 from wavegen.nn.convnext import ConvNeXtBlock
 from wavegen.ops.gated_layer import gated_layer
 from wavegen.separation.base import SeparatorSpec
-from wavegen.separation.masking import HarmonicSums, Transform, log_magnitude
+from wavegen.separation.masking import Transform, log_magnitude
 from wavegen.separation.vae import SeparationVAE
 from wavegen.vocoders.istft import ISTFTVocoder
 from wavegen.vocoders.spectral import SpectralVocoder
@@ -72,7 +72,6 @@ class TCNVAE(SeparationVAE):
     def __init__(self, config: TCNVAEConfig, spec: SeparatorSpec) -> None:
         super().__init__(config, spec)
         c, bins, count = config, self.transform.bins, len(spec.sources)
-        self.sums = HarmonicSums(spec.sample_rate, c.n_fft)
         self.encoder = GatedTCN(bins + self.sums.pitches, c.residual, c.gate, c.dilations, count * 2 * c.units)
         self.decoders = nn.ModuleList(VocoderDecoder(c, spec.sample_rate) for _ in range(count))
         frames = sum(c.dilations) + (c.kernel // 2) * (c.blocks + 1)

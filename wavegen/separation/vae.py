@@ -3,8 +3,9 @@
 An encoder reads the mix and gives q(z_k | mix) = N(mean, variance) for every source k and frame; a decoder for each
 source turns z_k, beside a coarse view of the mix, into the source's magnitudes; the sources are cut out of the mix by
 the Wiener filter of these magnitudes, so that they sum to it and have its phase (Kingma & Welling 2014; Sohn et al.
-2015, "Learning structured output representation using deep conditional generative models"). Two heads read off z_k
-which note sounds and which instrument plays. Separation takes the posterior's mean.
+2015, "Learning structured output representation using deep conditional generative models"). Two heads read off z_k and
+off the magnitudes of the separated source which note sounds and which instrument plays. Separation takes the
+posterior's mean.
 """
 
 from abc import abstractmethod
@@ -14,11 +15,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from wavegen.audio.features import FeatureSpec, mel_filterbank
 from wavegen.separation.base import Separator, SeparatorSpec
-from wavegen.separation.masking import Transform, magnitude
+from wavegen.separation.masking import HarmonicSums, Transform, log_magnitude, magnitude
 
 UNVOICED = 128
 """The class of the pitch head beside the 128 MIDI pitches."""
+TIMBRE = 48  # mel bands of a separated source that its family is read off
 LOUDEST = 8.0  # natural logarithm of a magnitude, above which no bin of a mix of RMS 1 lies
 
 
@@ -58,14 +61,18 @@ class SeparationVAE(Separator):
 
     transform: Transform
     units: int
+    timbre: Tensor
 
     def __init__(self, config: Any, spec: SeparatorSpec) -> None:
         super().__init__()
         self.config, self.spec, self.hop = config, spec, config.hop
         self.transform = Transform(config.n_fft, config.hop)
         self.units = config.units
-        self.pitch = PitchHead(config.units, config.heads)
-        self.family = FamilyHead(config.units, config.heads, config.families)
+        self.sums = HarmonicSums(spec.sample_rate, config.n_fft)
+        mel = mel_filterbank(FeatureSpec(spec.sample_rate, config.n_fft, config.hop, config.n_fft, TIMBRE, fmax=None))
+        self.register_buffer("timbre", mel / mel.sum(dim=1, keepdim=True).clamp(min=1e-9), persistent=False)
+        self.pitch = PitchHead(config.units + self.sums.pitches, config.heads)
+        self.family = FamilyHead(config.units + TIMBRE, config.heads, config.families)
 
     @abstractmethod
     def encode_levels(self, levels: Tensor) -> Tensor:
@@ -91,7 +98,8 @@ class SeparationVAE(Separator):
         if draw:
             z = z + torch.randn_like(z) * torch.exp(0.5 * latents.log_variance)
         made = self._decoded(z, levels)
-        return VAEOutput(wiener(made), made, latents, self._read(z), spectrum)
+        masks = wiener(made)
+        return VAEOutput(masks, made, latents, self._read(z, masks, levels), spectrum)
 
     def estimate(self, mix: Tensor) -> Tensor:
         spectrum = self.transform.spectrum(mix)
@@ -101,7 +109,7 @@ class SeparationVAE(Separator):
 
     def read(self, mix: Tensor) -> Reading:
         """What each source of a mix of RMS 1 plays, by the posterior's mean."""
-        return self._read(self.encode(mix).mean)
+        return self.analyse(mix).reading
 
     def _posterior(self, levels: Tensor) -> Latents:
         raw = self.encode_levels(levels).float()
@@ -113,9 +121,18 @@ class SeparationVAE(Separator):
         made = [self.decode(k, z[:, k], levels).float().clamp(max=LOUDEST) for k in range(z.shape[1])]
         return torch.stack(made, dim=1)
 
-    def _read(self, z: Tensor) -> Reading:
-        flat = z.flatten(0, 1)
-        pitch, family = self.pitch(flat), self.family(flat)
+    def _read(self, z: Tensor, masks: Tensor, levels: Tensor) -> Reading:
+        """Latents (batch, sources, units, frames), and the mix's magnitudes (batch, bins, frames) under the masks.
+
+        The heads do not teach the separation by what they are shown of it, only by the latents.
+        """
+        source = (masks.detach() * levels[:, None]).flatten(0, 1)
+        source = source / source.square().mean(dim=(1, 2), keepdim=True).sqrt().clamp(min=1e-4)
+        flat, sums = z.flatten(0, 1), self.sums(source)
+        timbre = log_magnitude(torch.matmul(self.timbre, source))
+        pitch = self.pitch(torch.cat([flat, sums], dim=1))
+        pitch[:, HarmonicSums.LOWEST : HarmonicSums.HIGHEST + 1] += sums
+        family = self.family(torch.cat([flat, timbre], dim=1))
         return Reading(pitch.reshape(*z.shape[:2], *pitch.shape[1:]), family.reshape(*z.shape[:2], -1))
 
 
@@ -125,11 +142,14 @@ def wiener(log_magnitude: Tensor) -> Tensor:
 
 
 class PitchHead(nn.Module):
-    """Latents (batch, units, frames) → logits of the 128 MIDI pitches and UNVOICED, (batch, 129, frames)."""
+    """Latents and harmonic sums (batch, inputs, frames) → logits of the 128 MIDI pitches and UNVOICED.
 
-    def __init__(self, units: int, hidden: int) -> None:
+    (batch, 129, frames), to which a pitch's own sum is added.
+    """
+
+    def __init__(self, inputs: int, hidden: int) -> None:
         super().__init__()
-        self.inlet = nn.Conv1d(units, hidden, 5, padding=2)
+        self.inlet = nn.Conv1d(inputs, hidden, 5, padding=2)
         self.outlet = nn.Conv1d(hidden, UNVOICED + 1, 1)
 
     def forward(self, z: Tensor) -> Tensor:
@@ -138,11 +158,11 @@ class PitchHead(nn.Module):
 
 
 class FamilyHead(nn.Module):
-    """Latents (batch, units, frames) → logits (batch, families), of the frames that the head attends to."""
+    """Latents and mel bands (batch, inputs, frames) → logits (batch, families), of the frames the head attends to."""
 
-    def __init__(self, units: int, hidden: int, families: int) -> None:
+    def __init__(self, inputs: int, hidden: int, families: int) -> None:
         super().__init__()
-        self.inlet = nn.Conv1d(units, hidden, 5, padding=2)
+        self.inlet = nn.Conv1d(inputs, hidden, 5, padding=2)
         self.attention = nn.Conv1d(hidden, 1, 1)
         self.outlet = nn.Linear(hidden, families)
 

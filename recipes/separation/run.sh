@@ -27,12 +27,20 @@ stage separator-conv-tasnet "$here/conv_tasnet.yaml"
 stage separator-deep-lstm "$here/deep_lstm.yaml"
 stage separator-deep-clustering "$here/deep_clustering.yaml"
 
+# Heads of the autoencoders learn last, of a separation that stands still.
+heads() {
+    stage "$1-heads" "$2" --set init="$runs/$1/model.safetensors" --set task.heads_only=true --set task.vocoder=null \
+        --set loop.steps=600 --set loop.warmup_steps=20
+}
+
 # In pairs of equally many steps: with and without discriminators, KL, and a vocoder to begin from.
 stage separator-gan "$here/gan.yaml" --set init="$runs/separator-voice/model.safetensors"
 stage separator-gan-plain "$here/gan.yaml" --set init="$runs/separator-voice/model.safetensors" \
     --set task.adversarial.weight=0 --set task.adversarial.feature_weight=0
 stage separator-lstm-vae "$here/lstm_vae.yaml"
+heads separator-lstm-vae "$here/lstm_vae.yaml"
 stage separator-lstm-ae "$here/lstm_vae.yaml" --set task.beta=0
 stage separator-tcn-vae "$here/tcn_vae.yaml"
+heads separator-tcn-vae "$here/tcn_vae.yaml"
 stage separator-tcn-vae-cold "$here/tcn_vae.yaml" --set task.vocoder=null
 echo "trained: $runs/separator-*/model.safetensors"

@@ -303,6 +303,18 @@ def test_the_autoencoders_learn(
     assert set(result.audio) == {f"{source}/{n}" for source in ("low", "high") for n in (0, 1)}
 
 
+def test_heads_alone_learn_of_a_separation_that_stands_still(data: Path, tmp_path: Path) -> None:
+    task = vae(data, tmp_path, heads_only=True, spectral=True, loss="snr")
+    before = {name: value.clone() for name, value in task.model.state_dict().items()}
+    trainer = Trainer(task, LOOP, tmp_path / "run")
+    batch = task.batch(0, 0, 1)
+    logs = [trainer._step(batch) for _ in range(40)]
+    changed = {name.split(".")[0] for name, value in task.model.state_dict().items() if not value.equal(before[name])}
+    assert changed == {"pitch", "family"}
+    assert logs[-1]["pitch"] < 0.5 * logs[0]["pitch"]
+    assert logs[-1]["family"] < 0.5 * logs[0]["family"]
+
+
 def test_beta_holds_the_latents_down(data: Path, tmp_path: Path) -> None:
     nats = []
     for beta in (0.0, 0.3):
@@ -390,6 +402,7 @@ def test_bad_settings(data: Path, tmp_path: Path, settings: dict[str, Any], mess
     ("settings", "message"),
     [
         ({"beta": -1.0}, r"task\.beta"),
+        ({"heads_only": True, "data": SPEAKERS}, r"task\.heads_only: notes and instruments are known"),
         ({"architecture": "chimera"}, r"task\.architecture: must be one of lstm-vae-separator, tcn-vae-separator"),
         ({"model": {**LSTM_VAE, "families": 3}}, r"task\.model\.families: 12 are told apart, not 3"),
     ],

@@ -361,7 +361,8 @@ class SeparationVAETaskConfig(_Common):
     ``beta`` × the KL in nats a source and frame, risen to over the run's first ``kl_rise``, where no unit is pushed
     under ``free_bits`` nats; with 0 nothing is drawn either: a plain autoencoder. ``magnitude_weight`` × the L1 of the
     decoders' own magnitudes, as log(1 + ·); ``pitch_weight`` and ``family_weight`` × the heads' cross entropies, where
-    the notes are known. ``vocoder``: a model's name or file that the TCN's decoders begin from.
+    the notes are known. ``heads_only`` holds all else as it is: heads learn faster of a separation that stands still.
+    ``vocoder``: a model's name or file that the TCN's decoders begin from.
     """
 
     architecture: Literal["lstm-vae-separator", "tcn-vae-separator"]
@@ -372,6 +373,7 @@ class SeparationVAETaskConfig(_Common):
     magnitude_weight: float = 0.3
     pitch_weight: float = 0.05
     family_weight: float = 0.05
+    heads_only: bool = False
     vocoder: str | None = None
 
     def __post_init__(self) -> None:
@@ -379,6 +381,8 @@ class SeparationVAETaskConfig(_Common):
         for name in ("beta", "free_bits", "kl_rise", "magnitude_weight", "pitch_weight", "family_weight"):
             if not getattr(self, name) >= 0:
                 raise InputError(f"task.{name} must not be negative: {getattr(self, name)}")
+        if self.heads_only and self.data.kind != "songs":
+            raise InputError("task.heads_only: notes and instruments are known of task.data.kind songs alone")
         if self.vocoder is not None and self.architecture != "tcn-vae-separator":
             raise InputError("task.vocoder: only the decoders of a tcn-vae-separator begin from a vocoder")
         configured(self.architecture, self.model)
@@ -639,6 +643,10 @@ class SeparationVAETask(_SeparationTask):
                 raise InputError(f"task.vocoder: {self.config.vocoder} has no network that a decoder could begin from")
             model.warm_start(vocoder)
         assert isinstance(model, SeparationVAE)
+        if self.config.heads_only:
+            model.requires_grad_(False)
+            model.pitch.requires_grad_(True)
+            model.family.requires_grad_(True)
         return model
 
     def batch(self, step: int, rank: int, world: int) -> Batch:
@@ -667,13 +675,13 @@ class SeparationVAETask(_SeparationTask):
         c = self.config
         target, mix = self.levelled(batch["sources"])
         with trainer.autocast():
-            out = self.model.analyse(mix, draw=c.beta > 0)
+            out = self.model.analyse(mix, draw=c.beta > 0 and not c.heads_only)
         separated, order, output = self.cut_out(out.masks, out.spectrum, target, mix)
         kl = free_bits_kl(out.latents.mean, out.latents.log_variance, c.free_bits)
         logs = {"loss": separated.detach(), "kl": kl.nats.detach()}
         risen = min(1.0, trainer.progress / c.kl_rise) if c.kl_rise else 1.0
         loss = separated + c.beta * risen * kl.penalised
-        if c.magnitude_weight:
+        if c.magnitude_weight and not c.heads_only:
             made, true = reordered(out.log_magnitude, order), magnitude_of(self.model, target)
             distance = _fused(magnitude_distance, None, c.compiled)(made, true)
             loss = loss + c.magnitude_weight * distance

@@ -108,8 +108,6 @@ def load_separator(model: str = "default", device: str = "cpu") -> Separator:
     from wavegen.checkpoints import importers
 
     if model == "default":
-        if "separator" not in DEFAULTS:
-            raise InputError("no separator is shipped; name a model or its file")
         model = DEFAULTS["separator"]
     if importers.is_published(model):
         return importers.import_separator([model]).to(usable_device(device)).eval()

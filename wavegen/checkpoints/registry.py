@@ -15,6 +15,7 @@ DEFAULTS = {
     "score": "tune-transformer",
     "score-mel": "score-mel-gm",
     "music-vocoder": "vocoder-music",
+    "separator": "separator-music",
 }
 
 

@@ -6,10 +6,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from wavegen.audio.features import FeatureSpec, mel_filterbank
 from wavegen.errors import InputError
 from wavegen.separation.base import SeparatorSpec
-from wavegen.separation.masking import Transform, log_magnitude
+from wavegen.separation.masking import Transform, log_magnitude, mel_means
 from wavegen.separation.vae import SeparationVAE
 
 
@@ -54,8 +53,7 @@ class LSTMVAE(SeparationVAE):
         super().__init__(config, spec)
         c, bins, count = config, self.transform.bins, len(spec.sources)
         self.context = math.ceil(c.context * spec.sample_rate / c.hop) * c.hop
-        mel = mel_filterbank(FeatureSpec(spec.sample_rate, c.n_fft, c.hop, c.n_fft, c.bands, fmax=None))
-        self.register_buffer("filters", mel / mel.sum(dim=1, keepdim=True).clamp(min=1e-9), persistent=False)
+        self.register_buffer("filters", mel_means(spec.sample_rate, c.n_fft, c.hop, c.bands), persistent=False)
         seen = c.bands + self.sums.pitches
         self.encoder = nn.LSTM(seen, c.hidden, c.layers, batch_first=True, bidirectional=True)
         self.posterior = nn.Linear(2 * c.hidden, count * 2 * c.units)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from wavegen.audio.features import FeatureSpec, mel_filterbank
 from wavegen.errors import InputError
 from wavegen.separation.stft import istft, stft
 
@@ -57,6 +58,12 @@ def magnitude(spectrum: Tensor) -> Tensor:
 def log_magnitude(magnitude: Tensor) -> Tensor:
     """What networks are shown of magnitudes: about 1 in a mix's loud bins, -1.3 in silence."""
     return torch.log(magnitude + FLOOR) / 3 + 1
+
+
+def mel_means(sample_rate: int, n_fft: int, hop: int, bands: int) -> Tensor:
+    """Weights (bands, bins) of the mean magnitude in each of ``bands``, equally wide in mel, up to Nyquist."""
+    mel = mel_filterbank(FeatureSpec(sample_rate, n_fft, hop, n_fft, bands, fmax=None))
+    return mel / mel.sum(dim=1, keepdim=True).clamp(min=1e-9)
 
 
 def audible(magnitude: Tensor, range_db: float) -> Tensor:

@@ -15,9 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from wavegen.audio.features import FeatureSpec, mel_filterbank
 from wavegen.separation.base import Separator, SeparatorSpec
-from wavegen.separation.masking import HarmonicSums, Transform, log_magnitude, magnitude
+from wavegen.separation.masking import HarmonicSums, Transform, log_magnitude, magnitude, mel_means
 
 UNVOICED = 128
 """The class of the pitch head beside the 128 MIDI pitches."""
@@ -69,8 +68,8 @@ class SeparationVAE(Separator):
         self.transform = Transform(config.n_fft, config.hop)
         self.units = config.units
         self.sums = HarmonicSums(spec.sample_rate, config.n_fft)
-        mel = mel_filterbank(FeatureSpec(spec.sample_rate, config.n_fft, config.hop, config.n_fft, TIMBRE, fmax=None))
-        self.register_buffer("timbre", mel / mel.sum(dim=1, keepdim=True).clamp(min=1e-9), persistent=False)
+        timbre = mel_means(spec.sample_rate, config.n_fft, config.hop, TIMBRE)
+        self.register_buffer("timbre", timbre, persistent=False)
         self.pitch = PitchHead(config.units + self.sums.pitches, config.heads)
         self.family = FamilyHead(config.units + TIMBRE, config.heads, config.families)
 

@@ -51,5 +51,5 @@ def test_the_tcn_begins_from_the_vocoder_it_names() -> None:
     model = TCNVAE(configured(task.architecture, task.model)[0], task.separator)
     vocoder: Any = load(task.vocoder)
     model.warm_start(vocoder)
-    assert model.decoders[0].embed.weight.equal(vocoder.embed.weight)
+    assert model.decoder.embed.weight.equal(vocoder.embed.weight)
     assert set(task.data.groups["melody"]) == set(MELODIC)

@@ -9,14 +9,14 @@ from torch import Tensor, nn
 from wavegen.errors import InputError
 from wavegen.separation.base import SeparatorSpec
 from wavegen.separation.masking import Transform, log_magnitude, mel_means
-from wavegen.separation.vae import SeparationVAE
+from wavegen.separation.vae import SeparationVAE, one_hot_sources
 
 
 @dataclass(frozen=True)
 class LSTMVAEConfig:
     """``units`` latents a source and frame; ``hidden`` units a direction in each of the encoder's ``layers`` LSTMs,
-    ``decoder`` in a decoder's one. What is seen of the mix are ``bands`` equally wide in mel and the sums over each
-    pitch's partials; decoders see ``view`` values of each of these frames (0: the latents alone).
+    ``decoder`` in the decoder's one. What is seen of the mix are ``bands`` equally wide in mel and the sums over each
+    pitch's partials; the decoder sees ``view`` values of each of these frames (0: the latents alone).
 
     ``heads`` is the width of the pitch and family heads, ``families`` how many kinds of instruments there are.
     ``n_fft`` and ``hop`` are in samples, ``context`` in seconds: the margin within which the LSTMs are taken to forget.
@@ -58,24 +58,18 @@ class LSTMVAE(SeparationVAE):
         self.encoder = nn.LSTM(seen, c.hidden, c.layers, batch_first=True, bidirectional=True)
         self.posterior = nn.Linear(2 * c.hidden, count * 2 * c.units)
         self.view = nn.Linear(seen, c.view) if c.view else None
-        self.decoders = nn.ModuleList(
-            nn.LSTM(c.units + c.view, c.decoder, batch_first=True, bidirectional=True) for _ in range(count)
-        )
-        self.outlets = nn.ModuleList(nn.Linear(2 * c.decoder, bins) for _ in range(count))
+        self.decoder = nn.LSTM(c.units + count + c.view, c.decoder, batch_first=True, bidirectional=True)
+        self.outlet = nn.Linear(2 * c.decoder, bins)
 
-    def seen(self, levels: Tensor) -> Tensor:
-        """Magnitudes (batch, bins, frames) → (batch, frames, bands + pitches)."""
+    def encode_levels(self, levels: Tensor, sums: Tensor) -> tuple[Tensor, Tensor]:
         bands = log_magnitude(torch.matmul(self.filters, levels))
-        return torch.cat([bands, self.sums(levels)], dim=1).transpose(1, 2)
+        seen = torch.cat([bands, sums], dim=1).transpose(1, 2)
+        posterior: Tensor = self.posterior(self.encoder(seen)[0])
+        view = seen[:, :, :0] if self.view is None else self.view(seen)
+        return posterior.transpose(1, 2), view.transpose(1, 2)
 
-    def encode_levels(self, levels: Tensor) -> Tensor:
-        hidden = self.encoder(self.seen(levels))[0]
-        posterior: Tensor = self.posterior(hidden)
-        return posterior.transpose(1, 2)
-
-    def decode(self, source: int, latent: Tensor, levels: Tensor) -> Tensor:
-        x = latent.transpose(1, 2)
-        if self.view is not None:
-            x = torch.cat([x, self.view(self.seen(levels))], dim=2)
-        made: Tensor = self.outlets[source](self.decoders[source](x)[0])
-        return made.transpose(1, 2)
+    def decode(self, latents: Tensor, view: Tensor) -> Tensor:
+        count = latents.shape[1]
+        x = torch.cat([one_hot_sources(latents), view[:, None].expand(-1, count, -1, -1)], dim=2)
+        made: Tensor = self.outlet(self.decoder(x.flatten(0, 1).transpose(1, 2))[0])
+        return made.unflatten(0, (-1, count)).transpose(2, 3)

@@ -1,9 +1,9 @@
 """The convolutional autoencoder of separation: a gated dilated TCN encodes the mix, a vocoder's network each source.
 
-The encoder is made of WaveNet's gated layers (van den Oord et al. 2016; not causal here), one fused op each. A decoder
+The encoder is made of WaveNet's gated layers (van den Oord et al. 2016; not causal here), one fused op each. The decoder
 is built as the generator of a vocoder is (Siuzdak 2023, Vocos): ConvNeXt blocks that widen a mel to a spectrum. What it
-is given is the mix's mel, moved by the latents; begun from a trained vocoder, it says what that mel sounds like before
-it has learned anything of separation.
+is given is the mix's mel, moved by a source's latents; begun from a trained vocoder, it says what that mel sounds like
+before it has learned anything of separation.
 """
 
 import math
@@ -18,7 +18,7 @@ from wavegen.nn.convnext import ConvNeXtBlock
 from wavegen.ops.gated_layer import gated_layer
 from wavegen.separation.base import SeparatorSpec
 from wavegen.separation.masking import Transform, log_magnitude
-from wavegen.separation.vae import SeparationVAE
+from wavegen.separation.vae import SeparationVAE, one_hot_sources
 from wavegen.vocoders.istft import ISTFTVocoder
 from wavegen.vocoders.spectral import SpectralVocoder
 
@@ -29,7 +29,7 @@ QUIETEST = 1e-5  # of a mel band
 @dataclass(frozen=True)
 class TCNVAEConfig:
     """``units`` latents a source and frame. The encoder has ``layers`` gated layers of ``gate`` channels on a stream of
-    ``residual`` channels, layer l with a dilation of 2 ** (l % cycle). A decoder has ``channels``, ``hidden``,
+    ``residual`` channels, layer l with a dilation of 2 ** (l % cycle). The decoder has ``channels``, ``hidden``,
     ``blocks`` and ``kernel`` as ISTFTVocoderConfig, and as many mel ``bands`` as the vocoder it may begin from.
 
     ``heads`` is the width of the pitch and family heads, ``families`` how many kinds of instruments there are.
@@ -73,20 +73,20 @@ class TCNVAE(SeparationVAE):
         super().__init__(config, spec)
         c, bins, count = config, self.transform.bins, len(spec.sources)
         self.encoder = GatedTCN(bins + self.sums.pitches, c.residual, c.gate, c.dilations, count * 2 * c.units)
-        self.decoders = nn.ModuleList(VocoderDecoder(c, spec.sample_rate) for _ in range(count))
+        self.decoder = VocoderDecoder(c, spec.sample_rate, count)
         frames = sum(c.dilations) + (c.kernel // 2) * (c.blocks + 1)
         self.context = frames * c.hop + c.n_fft
 
-    def encode_levels(self, levels: Tensor) -> Tensor:
-        posterior: Tensor = self.encoder(torch.cat([log_magnitude(levels), self.sums(levels)], dim=1))
-        return posterior
+    def encode_levels(self, levels: Tensor, sums: Tensor) -> tuple[Tensor, Tensor]:
+        posterior: Tensor = self.encoder(torch.cat([log_magnitude(levels), sums], dim=1))
+        return posterior, self.decoder.mel(levels)
 
-    def decode(self, source: int, latent: Tensor, levels: Tensor) -> Tensor:
-        made: Tensor = self.decoders[source](latent, levels)
+    def decode(self, latents: Tensor, view: Tensor) -> Tensor:
+        made: Tensor = self.decoder(one_hot_sources(latents), view)
         return made
 
     def warm_start(self, vocoder: ISTFTVocoder | SpectralVocoder) -> None:
-        """Begin every decoder from a vocoder's network, whose first ``blocks`` blocks are taken.
+        """Begin the decoder from a vocoder's network, whose first ``blocks`` blocks are taken.
 
         InputError names the first of sample_rate, n_fft, hop, window, bands, channels, hidden, kernel in which they
         differ, and a vocoder with too few layers.
@@ -100,12 +100,10 @@ class TCNVAE(SeparationVAE):
         }
         for name, (mine, other) in pairs.items():
             if mine != other:
-                raise InputError(f"a decoder cannot begin from this vocoder: its {name} is {other}, not {mine}")
+                raise InputError(f"the decoder cannot begin from this vocoder: its {name} is {other}, not {mine}")
         if theirs.layers < c.blocks:
-            raise InputError(f"a decoder cannot begin from this vocoder: it has {theirs.layers} layers, not {c.blocks}")
-        for decoder in self.decoders:
-            assert isinstance(decoder, VocoderDecoder)
-            decoder.begin_from(vocoder)
+            raise InputError(f"the decoder cannot begin from this vocoder: it has {theirs.layers} layers, not {c.blocks}")
+        self.decoder.begin_from(vocoder)
 
 
 class GatedTCN(nn.Module):
@@ -137,21 +135,18 @@ class GatedTCN(nn.Module):
 
 
 class VocoderDecoder(nn.Module):
-    """Latents (batch, units, frames) and the mix's levels (batch, bins, frames) → log-magnitude (batch, bins, frames).
-
-    The modules are named as a vocoder names its own.
-    """
+    """Latents of each source, and the mix's mel, → log-magnitudes; the modules are named as a vocoder names its own."""
 
     filters: Tensor
     mel_mean: Tensor
     mel_std: Tensor
 
-    def __init__(self, c: TCNVAEConfig, sample_rate: int) -> None:
+    def __init__(self, c: TCNVAEConfig, sample_rate: int, sources: int) -> None:
         super().__init__()
         spec = FeatureSpec(sample_rate, c.n_fft, c.hop, c.n_fft, c.bands, fmax=None)
         bins = c.n_fft // 2 + 1
         self.scale = SPEECH_LEVEL * math.sqrt(0.375 * c.n_fft)  # to the magnitudes of a vocoder's waveforms
-        self.move = nn.Conv1d(c.units, c.bands, 3, padding=1)
+        self.move = nn.Conv1d(c.units + sources, c.bands, 3, padding=1)
         self.embed = nn.Conv1d(c.bands, c.channels, c.kernel, padding=c.kernel // 2)
         self.norm = nn.LayerNorm(c.channels, eps=1e-6)
         self.blocks = nn.ModuleList(
@@ -165,14 +160,20 @@ class VocoderDecoder(nn.Module):
         self.register_buffer("mel_std", torch.full((c.bands,), 2.5))
         self.register_buffer("filters", mel_filterbank(spec), persistent=False)
 
-    def forward(self, z: Tensor, levels: Tensor) -> Tensor:
+    def mel(self, levels: Tensor) -> Tensor:
+        """Magnitudes of a mix (batch, bins, frames) → its mel, standardised, (batch, bands, frames)."""
         mel = torch.log(torch.matmul(self.filters, self.scale * levels).clamp(min=QUIETEST))
-        y = (mel - self.mel_mean[:, None]) / self.mel_std[:, None] + self.move(z)
+        return (mel - self.mel_mean[:, None]) / self.mel_std[:, None]
+
+    def forward(self, z: Tensor, mel: Tensor) -> Tensor:
+        """(batch, sources, units + sources, frames), (batch, bands, frames) → (batch, sources, bins, frames)."""
+        count = z.shape[1]
+        y = mel.repeat_interleave(count, dim=0) + self.move(z.flatten(0, 1))
         x = self.norm(self.embed(y).transpose(1, 2)).transpose(1, 2)
         for block in self.blocks:
             x = block(x)
         made: Tensor = self.head(self.last_norm(x.transpose(1, 2))) + self.direct(y.transpose(1, 2))
-        return made.transpose(1, 2).float() - math.log(self.scale)
+        return made.transpose(1, 2).float().unflatten(0, (-1, count)) - math.log(self.scale)
 
     @torch.no_grad()
     def begin_from(self, vocoder: ISTFTVocoder | SpectralVocoder) -> None:

@@ -1,11 +1,11 @@
 """Supervised variational autoencoders of separation: latents of each source, drawn from what the mix says of it.
 
-An encoder reads the mix and gives q(z_k | mix) = N(mean, variance) for every source k and frame; a decoder for each
-source turns z_k, beside a coarse view of the mix, into the source's magnitudes; the sources are cut out of the mix by
-the Wiener filter of these magnitudes, so that they sum to it and have its phase (Kingma & Welling 2014; Sohn et al.
-2015, "Learning structured output representation using deep conditional generative models"). Two heads read off z_k and
-off the magnitudes of the separated source which note sounds and which instrument plays. Separation takes the
-posterior's mean.
+An encoder reads the mix and gives q(z_k | mix) = N(mean, variance) for every source k and frame; one decoder turns each
+z_k, beside k and a coarse view of the mix, into the source's magnitudes; the sources are cut out of the mix by the
+Wiener filter of these magnitudes, so that they sum to it and have its phase (Kingma & Welling 2014; Sohn et al. 2015,
+"Learning structured output representation using deep conditional generative models"). Two heads read off z_k and off
+the magnitudes of the separated source which note sounds and which instrument plays. Separation takes the posterior's
+mean.
 """
 
 from abc import abstractmethod
@@ -20,7 +20,7 @@ from wavegen.separation.masking import HarmonicSums, Transform, log_magnitude, m
 
 UNVOICED = 128
 """The class of the pitch head beside the 128 MIDI pitches."""
-TIMBRE = 48  # mel bands of a separated source that its family is read off
+TIMBRE = 64  # mel bands of a separated source that its family is read off
 LOUDEST = 8.0  # natural logarithm of a magnitude, above which no bin of a mix of RMS 1 lies
 
 
@@ -41,7 +41,7 @@ class Reading(NamedTuple):
 class VAEOutput(NamedTuple):
     """All that is made of a mix of RMS 1.
 
-    masks and the decoders' own log_magnitude, in nats, (batch, sources, bins, frames); its spectrum (batch, channels,
+    masks and the decoder's own log_magnitude, in nats, (batch, sources, bins, frames); its spectrum (batch, channels,
     bins, frames).
     """
 
@@ -53,10 +53,7 @@ class VAEOutput(NamedTuple):
 
 
 class SeparationVAE(Separator):
-    """What the autoencoders share; a subclass has ``encoder`` and ``decoder`` of its own kind.
-
-    ``encode_levels`` gives 2 × units × sources values a frame, ``decode`` the log-magnitude of one source.
-    """
+    """What the autoencoders share; a subclass has ``encoder`` and ``decoder`` of its own kind."""
 
     transform: Transform
     units: int
@@ -70,57 +67,58 @@ class SeparationVAE(Separator):
         self.sums = HarmonicSums(spec.sample_rate, config.n_fft)
         timbre = mel_means(spec.sample_rate, config.n_fft, config.hop, TIMBRE)
         self.register_buffer("timbre", timbre, persistent=False)
-        self.pitch = PitchHead(config.units + self.sums.pitches, config.heads)
+        self.pitch = PitchHead(config.units + 2 * self.sums.pitches, config.heads)
         self.family = FamilyHead(config.units + TIMBRE, config.heads, config.families)
 
     @abstractmethod
-    def encode_levels(self, levels: Tensor) -> Tensor:
-        """Magnitudes (batch, bins, frames) → (batch, sources × 2 × units, frames)."""
+    def encode_levels(self, levels: Tensor, sums: Tensor) -> tuple[Tensor, Tensor]:
+        """Magnitudes (batch, bins, frames) and their harmonic sums (batch, pitches, frames) →
+
+        (batch, sources × 2 × units, frames), and a view of the mix (batch, ..., frames) for the decoder.
+        """
 
     @abstractmethod
-    def decode(self, source: int, latent: Tensor, levels: Tensor) -> Tensor:
-        """Latents of one source (batch, units, frames), beside the mix's levels (batch, bins, frames), →
-
-        the natural logarithm of its magnitudes (batch, bins, frames).
-        """
+    def decode(self, latents: Tensor, view: Tensor) -> Tensor:
+        """Latents (batch, sources, units, frames) and the view → log-magnitudes (batch, sources, bins, frames)."""
 
     def encode(self, mix: Tensor) -> Latents:
         """The posterior of a mix (batch, channels, samples) of RMS 1."""
-        return self._posterior(magnitude(self.transform.spectrum(mix)))
+        levels = magnitude(self.transform.spectrum(mix))
+        return self._posterior(levels, self.sums(levels))[0]
 
     def analyse(self, mix: Tensor, *, draw: bool = False) -> VAEOutput:
         """Everything, for a mix of RMS 1. ``draw`` takes latents from the posterior instead of its mean."""
         spectrum = self.transform.spectrum(mix)
         levels = magnitude(spectrum)
-        latents = self._posterior(levels)
+        sums = self.sums(levels)
+        latents, view = self._posterior(levels, sums)
         z = latents.mean
         if draw:
             z = z + torch.randn_like(z) * torch.exp(0.5 * latents.log_variance)
-        made = self._decoded(z, levels)
+        made = self._decoded(z, view)
         masks = wiener(made)
-        return VAEOutput(masks, made, latents, self._read(z, masks, levels), spectrum)
+        return VAEOutput(masks, made, latents, self._read(z, masks, levels, sums), spectrum)
 
     def estimate(self, mix: Tensor) -> Tensor:
         spectrum = self.transform.spectrum(mix)
         levels = magnitude(spectrum)
-        made = self._decoded(self._posterior(levels).mean, levels)
-        return self.transform.apply(wiener(made), spectrum, mix.shape[-1])
+        latents, view = self._posterior(levels, self.sums(levels))
+        return self.transform.apply(wiener(self._decoded(latents.mean, view)), spectrum, mix.shape[-1])
 
     def read(self, mix: Tensor) -> Reading:
         """What each source of a mix of RMS 1 plays, by the posterior's mean."""
         return self.analyse(mix).reading
 
-    def _posterior(self, levels: Tensor) -> Latents:
-        raw = self.encode_levels(levels).float()
-        raw = raw.reshape(raw.shape[0], len(self.spec.sources), 2, self.units, raw.shape[-1])
+    def _posterior(self, levels: Tensor, sums: Tensor) -> tuple[Latents, Tensor]:
+        raw, view = self.encode_levels(levels, sums)
+        raw = raw.float().reshape(raw.shape[0], len(self.spec.sources), 2, self.units, raw.shape[-1])
         mean, log_variance = raw.unbind(2)
-        return Latents(mean, log_variance.clamp(-10, 4))
+        return Latents(mean, log_variance.clamp(-10, 4)), view
 
-    def _decoded(self, z: Tensor, levels: Tensor) -> Tensor:
-        made = [self.decode(k, z[:, k], levels).float().clamp(max=LOUDEST) for k in range(z.shape[1])]
-        return torch.stack(made, dim=1)
+    def _decoded(self, z: Tensor, view: Tensor) -> Tensor:
+        return self.decode(z, view).float().clamp(max=LOUDEST)
 
-    def _read(self, z: Tensor, masks: Tensor, levels: Tensor) -> Reading:
+    def _read(self, z: Tensor, masks: Tensor, levels: Tensor, mix_sums: Tensor) -> Reading:
         """Latents (batch, sources, units, frames), and the mix's magnitudes (batch, bins, frames) under the masks.
 
         The heads do not teach the separation by what they are shown of it, only by the latents.
@@ -129,10 +127,17 @@ class SeparationVAE(Separator):
         source = source / source.square().mean(dim=(1, 2), keepdim=True).sqrt().clamp(min=1e-4)
         flat, sums = z.flatten(0, 1), self.sums(source)
         timbre = log_magnitude(torch.matmul(self.timbre, source))
-        pitch = self.pitch(torch.cat([flat, sums], dim=1))
+        pitch = self.pitch(torch.cat([flat, sums, mix_sums.repeat_interleave(z.shape[1], dim=0)], dim=1))
         pitch[:, HarmonicSums.LOWEST : HarmonicSums.HIGHEST + 1] += sums
         family = self.family(torch.cat([flat, timbre], dim=1))
         return Reading(pitch.reshape(*z.shape[:2], *pitch.shape[1:]), family.reshape(*z.shape[:2], -1))
+
+
+def one_hot_sources(latents: Tensor) -> Tensor:
+    """Latents (batch, sources, units, frames) with units that say which source they are of: 1 for it, 0 for others."""
+    batch, count, _, frames = latents.shape
+    which = torch.eye(count, dtype=latents.dtype, device=latents.device)[None, :, :, None]
+    return torch.cat([latents, which.expand(batch, -1, -1, frames)], dim=2)
 
 
 def wiener(log_magnitude: Tensor) -> Tensor:
@@ -141,32 +146,48 @@ def wiener(log_magnitude: Tensor) -> Tensor:
 
 
 class PitchHead(nn.Module):
-    """Latents and harmonic sums (batch, inputs, frames) → logits of the 128 MIDI pitches and UNVOICED.
+    """Latents and harmonic sums of source and mix (batch, inputs, frames) → logits of 128 MIDI pitches and UNVOICED.
 
-    (batch, 129, frames), to which a pitch's own sum is added.
+    (batch, 129, frames), to which the source's own sum at a pitch is added.
     """
 
     def __init__(self, inputs: int, hidden: int) -> None:
         super().__init__()
-        self.inlet = nn.Conv1d(inputs, hidden, 5, padding=2)
+        self.layers = _layers(inputs, hidden)
         self.outlet = nn.Conv1d(hidden, UNVOICED + 1, 1)
 
     def forward(self, z: Tensor) -> Tensor:
-        logits: Tensor = self.outlet(F.gelu(self.inlet(z)))
+        logits: Tensor = self.outlet(self.layers(z))
         return logits.float()
 
 
 class FamilyHead(nn.Module):
-    """Latents and mel bands (batch, inputs, frames) → logits (batch, families), of the frames the head attends to."""
+    """Latents and mel bands (batch, inputs, frames) → logits (batch, families).
+
+    Of the mean and deviation over the frames that the head attends to (Okabe et al. 2018, "Attentive statistics
+    pooling").
+    """
 
     def __init__(self, inputs: int, hidden: int, families: int) -> None:
         super().__init__()
-        self.inlet = nn.Conv1d(inputs, hidden, 5, padding=2)
+        self.layers = _layers(inputs, hidden)
         self.attention = nn.Conv1d(hidden, 1, 1)
-        self.outlet = nn.Linear(hidden, families)
+        self.outlet = nn.Linear(2 * hidden, families)
 
     def forward(self, z: Tensor) -> Tensor:
-        hidden = F.gelu(self.inlet(z))
+        hidden = self.layers(z).float()
         weight = self.attention(hidden).float().softmax(dim=2)
-        logits: Tensor = self.outlet((hidden.float() * weight).sum(dim=2))
+        mean = (hidden * weight).sum(dim=2)
+        variance = ((hidden - mean[:, :, None]).square() * weight).sum(dim=2)
+        logits: Tensor = self.outlet(torch.cat([mean, (variance + 1e-4).sqrt()], dim=1))
         return logits.float()
+
+
+def _layers(inputs: int, hidden: int) -> nn.Sequential:
+    """Convolutions (batch, inputs, frames) → (batch, hidden, frames) that see 6 frames to either side."""
+    return nn.Sequential(
+        nn.Conv1d(inputs, hidden, 5, padding=2),
+        nn.GELU(),
+        nn.Conv1d(hidden, hidden, 5, padding=4, dilation=2),
+        nn.GELU(),
+    )

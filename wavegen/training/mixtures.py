@@ -176,7 +176,9 @@ class Augmentation:
 
     remix: the share of examples whose sources come from songs and places of their own. gain_db: of each source.
     flip, swap: the chance that a source's polarity is turned, or its channels exchanged. silent: the chance that a
-    source is left out; the last one that sounds never is.
+    source is left out; the last one that sounds never is. transpose: by how many semitones, at random between two
+    numbers, each source of a remixed example is played faster or slower. lowpass: the chance that all sources together
+    lose what is above some frequency, so that no source is told by where it ends.
     """
 
     remix: float = 0.5
@@ -184,10 +186,14 @@ class Augmentation:
     flip: float = 0.5
     swap: float = 0.5
     silent: float = 0.05
+    transpose: tuple[float, float] = (0.0, 0.0)
+    lowpass: float = 0.0
 
     def __post_init__(self) -> None:
-        if not all(0 <= chance <= 1 for chance in (self.remix, self.flip, self.swap, self.silent)):
-            raise InputError("Augmentation: remix, flip, swap and silent are chances, from 0 to 1")
+        if not all(0 <= chance <= 1 for chance in (self.remix, self.flip, self.swap, self.silent, self.lowpass)):
+            raise InputError("Augmentation: remix, flip, swap, silent and lowpass are chances, from 0 to 1")
+        if len(self.transpose) != 2 or not -12 <= self.transpose[0] <= self.transpose[1] <= 12:
+            raise InputError(f"Augmentation.transpose must be two values from -12 to 12 semitones, not {self.transpose}")
         if len(self.gain_db) != 2 or not -60 <= self.gain_db[0] <= self.gain_db[1] <= 60:
             raise InputError(f"Augmentation.gain_db must be two values from -60 to 60 dB, not {self.gain_db}")
 
@@ -226,11 +232,12 @@ class LabelledExample:
 
 @dataclass(frozen=True)
 class _Cut:
-    """Where a source is taken from; no stems: silence."""
+    """Where a source is taken from, and how fast it is played; no stems: silence."""
 
     song: int
     start: float
     stems: tuple[str, ...]
+    speed: float = 1.0
 
 
 class StemSet:
@@ -311,7 +318,12 @@ class StemSet:
         return self._draw(rng, seconds)[1]
 
     def labelled_example(self, rng: np.random.Generator, seconds: float, hop: int) -> LabelledExample:
-        """The same example as :meth:`example` draws, with its labels every ``hop`` samples."""
+        """The same example as :meth:`example` draws, with its labels every ``hop`` samples.
+
+        InputError with transposed sources, whose notes are not those of the labels.
+        """
+        if self.augmentation.transpose != (0.0, 0.0):
+            raise InputError("labels say nothing of transposed sources; leave Augmentation.transpose out")
         cuts, sources = self._draw(rng, seconds)
         frames = sources.shape[-1] // hop + 1
         pitches = np.full((len(cuts), frames), UNVOICED, np.int64)
@@ -350,7 +362,10 @@ class StemSet:
             part *= np.float32(-gain if rng.random() < change.flip else gain)
             if rng.random() < change.swap:
                 part[:] = part[::-1].copy()
-        return cuts, np.stack(parts)
+        sources = np.stack(parts)
+        if change.lowpass and rng.random() < change.lowpass:
+            sources = lowpassed(sources, self.sample_rate, rng)
+        return cuts, sources
 
     def _excerpt(self, rng: np.random.Generator, seconds: float, count: int) -> tuple[list[_Cut], list[Samples]]:
         """All sources from one place of one song."""
@@ -376,7 +391,9 @@ class StemSet:
                 continue
             for last in (False,) * (TRIES - 1) + (True,):
                 index = int(rng.choice(len(self.songs), p=self._chances[name]))
-                cut = _Cut(index, self._place(rng, self.songs[index], seconds), self._chosen(rng, index, name, set()))
+                speed = 2 ** (rng.uniform(*self.augmentation.transpose) / 12)
+                start = self._place(rng, self.songs[index], seconds * speed)
+                cut = _Cut(index, start, self._chosen(rng, index, name, set()), speed)
                 part = self._cut(cut, count)
                 if last or not _silent(part):
                     break
@@ -399,7 +416,7 @@ class StemSet:
         total = np.zeros((self.channels, count), np.float32)
         for stem in cut.stems:
             for part in self.songs[cut.song].stems[stem]:
-                total += part.read(cut.start, count, self.sample_rate, self.channels)
+                total += part.read(cut.start, count, round(self.sample_rate / cut.speed), self.channels)
         return total
 
 
@@ -611,6 +628,16 @@ def coloured_noise(count: int, sample_rate: int, rng: np.random.Generator) -> Sa
     swell = 10 ** (rng.uniform(-6, 6, knots) * rng.uniform(0, 1) / 20)
     noise *= np.interp(np.arange(count), np.linspace(0, count, knots), swell)
     return np.asarray(noise / max(1e-12, float(np.sqrt(np.square(noise).mean()))), np.float32)
+
+
+def lowpassed(samples: Samples, sample_rate: int, rng: np.random.Generator) -> Samples:
+    """(..., samples) without what is above a random frequency, 2 kHz at least; gently or all at once, without delay."""
+    count = samples.shape[-1]
+    edge = 2000.0 * (sample_rate / 2 / 2000.0) ** rng.uniform(0, 1)
+    steepness = 2 ** rng.uniform(2, 7)
+    hertz = np.fft.rfftfreq(count, 1 / sample_rate)
+    kept = 1 / (1 + np.minimum(hertz / edge, 4.0) ** (2 * steepness))
+    return np.fft.irfft(np.fft.rfft(samples) * kept, count).astype(np.float32)
 
 
 def in_room(samples: Samples, sample_rate: int, rng: np.random.Generator) -> Samples:

@@ -132,20 +132,33 @@ def cut_by_masks(masks: Tensor, target: Tensor) -> Cut:
     return Cut(masks.float() * mix_real, masks.float() * mix_imag, true_real, true_imag)
 
 
-def spectral_l1(cut: Cut) -> Tensor:
-    """L1 of real parts, imaginary parts and magnitudes, as :class:`ComplexSTFTLoss` has it at one size: a scalar."""
+def spectral_l1(cut: Cut, snr_weight: float = 0.0, limit_db: float = 30.0) -> Tensor:
+    """L1 of real parts, imaginary parts and magnitudes, as :class:`ComplexSTFTLoss` has it at one size: a scalar.
+
+    Plus ``snr_weight`` × the mean of :func:`negative_snr` over 20 dB.
+    """
     real, imag, true_real, true_imag = cut
     made = (real.square() + imag.square() + 1e-10).sqrt()
     true = (true_real.square() + true_imag.square() + 1e-10).sqrt()
-    return ((real - true_real).abs().mean() + (imag - true_imag).abs().mean() + (made - true).abs().mean()) / 3
+    loss = ((real - true_real).abs().mean() + (imag - true_imag).abs().mean() + (made - true).abs().mean()) / 3
+    if not snr_weight:
+        return loss
+    error = ((real - true_real).square() + (imag - true_imag).square()).flatten(2).mean(dim=2)
+    target, mix = _energies(true_real.flatten(2), true_imag.flatten(2))
+    return loss + snr_weight / 20 * negative_snr_of(error, target, mix[:, None], limit_db).mean()
+
+
+def _energies(real: Tensor, imag: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean squares of targets (batch, sources, n) → those of each (batch, sources), and of their sum (batch,)."""
+    target = (real.square() + imag.square()).mean(dim=2)
+    return target, (real.sum(dim=1).square() + imag.sum(dim=1).square()).mean(dim=1)
 
 
 def spectral_negative_snr(cut: Cut, limit_db: float) -> Tensor:
     """:func:`pairwise_negative_snr` of spectra, which by Parseval have the waveforms' energies: (batch, n, n)."""
     real, imag, true_real, true_imag = (part.flatten(2) for part in cut)
     error = (real[:, :, None] - true_real[:, None]).square() + (imag[:, :, None] - true_imag[:, None]).square()
-    target = (true_real.square() + true_imag.square()).mean(dim=2)
-    mix = (true_real.sum(dim=1).square() + true_imag.sum(dim=1).square()).mean(dim=1)
+    target, mix = _energies(true_real, true_imag)
     return negative_snr_of(error.mean(dim=3), target[:, None], mix[:, None, None], limit_db)
 
 

@@ -138,6 +138,8 @@ class MixtureConfig:
     remix: float = 0.5
     gain_db: tuple[float, ...] = (-6.0, 6.0)
     silent: float = 0.05
+    transpose: tuple[float, ...] = (0.0, 0.0)
+    lowpass: float = 0.0
     level_db: tuple[float, ...] = (-5.0, 5.0)
     overlap: tuple[float, ...] = (0.6, 1.0)
     snr_db: tuple[float, ...] = (-5.0, 10.0)
@@ -150,7 +152,7 @@ class MixtureConfig:
             raise InputError("task.data.songs: name a folder of songs")
         if self.kind != "songs" and not self.speakers:
             raise InputError("task.data.speakers: name a folder of speakers")
-        for name in ("gain_db", "level_db", "overlap", "snr_db", "speed"):
+        for name in ("gain_db", "transpose", "level_db", "overlap", "snr_db", "speed"):
             if len(getattr(self, name)) != 2:
                 raise InputError(f"task.data.{name} must be two values, not {getattr(self, name)}")
         for source, stems in self.groups.items():
@@ -167,7 +169,13 @@ class MixtureConfig:
             weights += [songs.weight / max(1, len(found))] * len(found)
         opened: MixtureSet
         if self.kind == "songs":
-            change = Augmentation(remix=self.remix, gain_db=_pair(self.gain_db), silent=self.silent)
+            change = Augmentation(
+                remix=self.remix,
+                gain_db=_pair(self.gain_db),
+                silent=self.silent,
+                transpose=_pair(self.transpose),
+                lowpass=self.lowpass,
+            )
             opened = StemSet(
                 items,
                 spec.sources,
@@ -283,7 +291,8 @@ class _Common:
     """``batch`` mixtures of ``seconds`` a step; ``validation`` mixtures of ``validation_seconds`` are judged by.
 
     ``loss`` "waveform" is the L1 of waveforms, plus ``stft_weight`` × that of spectra of ``stft_sizes``; "snr" the
-    negative SNR, over 20 dB, in which errors more than ``limit_db`` under the mix count no less. ``spectral`` takes
+    negative SNR, over 20 dB, in which errors more than ``limit_db`` under the mix count no less; ``snr_weight`` × that
+    is added to the first, whose bins all count alike, few as those of a bass may be. ``spectral`` takes
     both (of the first, the L1 of spectra alone) on the spectrum that the model masks, of one channel: several times
     faster. ``compiled`` fuses what is done there by torch.compile, which needs a C++ compiler.
     """
@@ -296,6 +305,7 @@ class _Common:
     stft_weight: float = 1.0
     stft_sizes: tuple[int, ...] = (2048, 512)
     limit_db: float = 30.0
+    snr_weight: float = 0.0
     spectral: bool = False
     compiled: bool = False
     validation: int = 16
@@ -307,8 +317,9 @@ class _Common:
         for name in ("seconds", "validation", "validation_seconds", "limit_db"):
             if not getattr(self, name) > 0:
                 raise InputError(f"task.{name} must be positive, not {getattr(self, name)}")
-        if not self.stft_weight >= 0:
-            raise InputError(f"task.stft_weight must not be negative: {self.stft_weight}")
+        for name in ("stft_weight", "snr_weight"):
+            if not getattr(self, name) >= 0:
+                raise InputError(f"task.{name} must not be negative: {getattr(self, name)}")
         if not self.stft_sizes or min(self.stft_sizes) < 4:
             raise InputError(f"task.stft_sizes must be FFT sizes of 4 or more, not {self.stft_sizes}")
         if self.spectral and self.adversarial.used:
@@ -362,7 +373,7 @@ class SeparationVAETaskConfig(_Common):
     under ``free_bits`` nats; with 0 nothing is drawn either: a plain autoencoder. ``magnitude_weight`` × the L1 of the
     decoders' own magnitudes, as log(1 + ·); ``pitch_weight`` and ``family_weight`` × the heads' cross entropies, where
     the notes are known. ``heads_only`` holds all else as it is: heads learn faster of a separation that stands still.
-    ``vocoder``: a model's name or file that the TCN's decoders begin from.
+    ``vocoder``: a model's name or file that the TCN's decoder begins from.
     """
 
     architecture: Literal["lstm-vae-separator", "tcn-vae-separator"]
@@ -384,7 +395,7 @@ class SeparationVAETaskConfig(_Common):
         if self.heads_only and self.data.kind != "songs":
             raise InputError("task.heads_only: notes and instruments are known of task.data.kind songs alone")
         if self.vocoder is not None and self.architecture != "tcn-vae-separator":
-            raise InputError("task.vocoder: only the decoders of a tcn-vae-separator begin from a vocoder")
+            raise InputError("task.vocoder: only the decoder of a tcn-vae-separator begins from a vocoder")
         configured(self.architecture, self.model)
 
 
@@ -418,6 +429,7 @@ class _SeparationTask(Task):
             self.learning_rates["discriminators"] = config.adversarial.rate
         self.stft_loss = ComplexSTFTLoss(config.stft_sizes)
         self._snr = partial(spectral_negative_snr, limit_db=config.limit_db)
+        self._l1 = partial(spectral_l1, snr_weight=config.snr_weight, limit_db=config.limit_db)
 
     @classmethod
     def prepare(
@@ -452,12 +464,15 @@ class _SeparationTask(Task):
     def distance(self, output: Tensor, target: Tensor, mix: Tensor) -> Tensor:
         """The loss of separated sources in their targets' order."""
         c: _Common = self.config
-        if c.loss == "snr":
+        loss = output.new_zeros(())
+        if c.loss == "waveform":
+            loss = F.l1_loss(output, target)
+            if c.stft_weight:
+                loss = loss + c.stft_weight * self.stft_loss.to(output.device)(output, target)
+        weight = 1.0 if c.loss == "snr" else c.snr_weight
+        if weight:
             snr = negative_snr(output.flatten(2), target.flatten(2), mix.flatten(1)[:, None], c.limit_db)
-            return snr.mean() / 20
-        loss: Tensor = F.l1_loss(output, target)
-        if c.stft_weight:
-            loss = loss + c.stft_weight * self.stft_loss.to(output.device)(output, target)
+            loss = loss + weight * snr.mean() / 20
         return loss
 
     def spectral_distance(self, masks: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
@@ -470,7 +485,7 @@ class _SeparationTask(Task):
         true = torch.view_as_real(self.spectra(target[:, :, 0]))
         order = torch.arange(target.shape[1], device=target.device).expand(target.shape[0], -1)
         if c.loss == "waveform":
-            return _fused(cut, spectral_l1, c.compiled)(masks, true), order
+            return _fused(cut, self._l1, c.compiled)(masks, true), order
         costs = _fused(cut, self._snr, c.compiled)(masks, true) / 20
         if not self.separator.interchangeable:
             return costs.diagonal(dim1=1, dim2=2).mean(), order
@@ -640,7 +655,7 @@ class SeparationVAETask(_SeparationTask):
         if self.config.vocoder is not None:
             vocoder = checkpoints.load(self.config.vocoder, role="vocoder")
             if not isinstance(vocoder, ISTFTVocoder | SpectralVocoder) or not isinstance(model, TCNVAE):
-                raise InputError(f"task.vocoder: {self.config.vocoder} has no network that a decoder could begin from")
+                raise InputError(f"task.vocoder: {self.config.vocoder} has no network that the decoder could begin from")
             model.warm_start(vocoder)
         assert isinstance(model, SeparationVAE)
         if self.config.heads_only:

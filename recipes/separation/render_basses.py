@@ -71,7 +71,9 @@ def bass(rng: np.random.Generator) -> NDArray[np.int16]:
     pitch = smoothed(line[which], rng.choice((0.002, 0.02, 0.06)))
     hertz = 2 ** (rng.uniform(np.log2(28), np.log2(60))) * 2 ** (pitch / 12)
     starts = np.flatnonzero(on) * step
-    since = np.arange(count) / RATE - starts[np.maximum(np.searchsorted(starts, np.arange(count) / RATE, "right") - 1, 0)]
+    since = (
+        np.arange(count) / RATE - starts[np.maximum(np.searchsorted(starts, np.arange(count) / RATE, "right") - 1, 0)]
+    )
     held, decay = rng.uniform(0, 1), rng.uniform(0.1, 1.5)
     loudness = smoothed((held + (1 - held) * np.exp(-since / decay)) * sounds[which], 0.004)
     brightness = rng.uniform(0, 0.4) + rng.uniform(0, 0.8) * np.exp(-since / rng.uniform(0.03, 0.6))

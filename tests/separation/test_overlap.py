@@ -1,8 +1,10 @@
 """Streaming: as the whole, at awkward lengths, in bounded memory, in one order."""
 
 import math
+import threading
 import weakref
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 
 import numpy as np
@@ -241,3 +243,68 @@ def test_bad_chunks_are_refused_where_they_come() -> None:
         separate(Smoother(), torch.zeros(1, 1, 50))
     with pytest.raises(InputError, match="level must be positive"):
         separate(Smoother(), noise(1, 50), level=0.0)
+
+
+@pytest.fixture(params=[2, 3, 9])
+def threads(request: pytest.FixtureRequest) -> Iterator[int]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(request.param)
+    yield request.param
+    torch.set_num_threads(before)
+
+
+def test_chunks_side_by_side_are_the_same(threads: int) -> None:
+    """And the threads are afterwards what they were, here and in a thread that begins later."""
+    mix = noise(2, 3001)
+    model = Smoother(2)
+    torch.set_num_threads(1)
+    alone = separate(model, mix, chunk_seconds=1.0, overlap=0.3)
+    torch.set_num_threads(threads)
+    assert torch.equal(separate(model, mix, chunk_seconds=1.0, overlap=0.3), alone)
+    assert torch.get_num_threads() == threads
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(torch.get_num_threads).result() == threads
+
+
+def test_chunks_are_separated_at_a_time_but_few(threads: int) -> None:
+    """As many as there are threads, up to four, with the threads shared out; and little is read ahead of them."""
+    begun = threading.Barrier(min(threads, 4))
+    seen: set[int] = set()
+    read = 0
+
+    class Meeting(Smoother):
+        def estimate(self, mix: Tensor) -> Tensor:
+            begun.wait(timeout=60)  # passes only where so many are here at once
+            seen.add(torch.get_num_threads())
+            return super().estimate(mix)
+
+    def source(count: int) -> Iterator[Tensor]:
+        nonlocal read
+        for number in range(count):
+            read += 1
+            yield noise(1, 100, number)
+
+    stream = separate_stream(Meeting(context=0), source(12 * 5), chunk_seconds=5.0, overlap=0.0, level=1.0)
+    next(stream)
+    assert seen == {max(1, threads // 4)}
+    assert read <= 5 * (min(threads, 4) + 1) + 1
+    assert sum(piece.shape[-1] for piece in stream) == 500 * 11
+
+
+def test_an_error_beside_other_chunks_ends_the_stream(threads: int) -> None:
+    class Failing(Smoother):
+        def estimate(self, mix: Tensor) -> Tensor:
+            raise InputError("no")
+
+    with pytest.raises(InputError, match="no"):
+        separate(Failing(), noise(1, 3000), chunk_seconds=1.0, overlap=0.3)
+    assert torch.get_num_threads() == threads
+
+
+def test_a_stream_may_be_left(threads: int) -> None:
+    model = Smoother()
+    stream = separate_stream(model, [noise(1, 5000)], chunk_seconds=1.0, overlap=0.3, level=1.0)
+    next(stream)
+    stream.close()
+    assert torch.get_num_threads() == threads
+    assert not [thread for thread in threading.enumerate() if thread is not threading.main_thread()]

@@ -26,6 +26,7 @@ from wavegen.training.mixtures import (
     generator,
     held_out,
     in_room,
+    lowpassed,
     recording,
     split_speakers,
 )
@@ -197,6 +198,51 @@ def test_sources_are_left_out_but_never_all(stems: Path) -> None:
         assert sum(part.any() for part in x) == 1
 
 
+def peak_hertz(x: NDArray[np.float32]) -> float:
+    spectrum = np.abs(np.fft.rfft(x * np.hanning(len(x))))
+    return float(spectrum.argmax() * RATE / len(x))
+
+
+def test_transposed_sources_are_at_another_pitch_each(stems: Path) -> None:
+    data = a_set(stems, augmentation=Augmentation(remix=1.0, silent=0.0, transpose=(-5.0, 7.0)))
+    semitones = []
+    for step in range(40):
+        x = data.example(generator(0, step, 0), 1.0)
+        semitones.append(
+            [12 * np.log2(peak_hertz(part[0]) / hertz) for part, hertz in zip(x, (1500, 110), strict=False)]
+        )
+    moved = np.array(semitones)
+    assert moved.min() > -5.3
+    assert moved.max() < 7.3
+    assert (np.ptp(moved, axis=0) > 8).all()
+    assert abs(np.corrcoef(moved.T)[0, 1]) < 0.5
+    plain = a_set(stems, augmentation=Augmentation(remix=0.0, silent=0.0, transpose=(5.0, 5.0)))
+    assert peak_hertz(plain.example(generator(0, 0, 0), 1.0)[0, 0]) == 1500  # a song as it is stays together
+    with pytest.raises(InputError, match="transpose"):
+        data.labelled_example(generator(0, 0, 0), 1.0, 80)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 10_000), st.integers(2, 9000))
+def test_lowpassed_sources_lose_their_treble_alone(seed: int, count: int) -> None:
+    x = np.random.default_rng(seed).standard_normal((2, 1, count)).astype(np.float32)
+    kept = np.fft.rfft(lowpassed(x, 16000, np.random.default_rng(seed))) / np.fft.rfft(x)
+    low = np.fft.rfftfreq(count, 1 / 16000) < 1500
+    np.testing.assert_allclose(kept[..., low], 1, atol=0.1)  # a gentle one begins to fall before its edge
+    np.testing.assert_allclose(kept[0], kept[1], atol=1e-2)  # all sources lose the same
+    assert (np.diff(np.abs(kept[0, 0])) < 1e-2).all()
+    assert np.abs(kept.imag).max() < 1e-2  # without delay
+
+
+def test_a_lowpass_strikes_as_often_as_asked(stems: Path) -> None:
+    options = {"remix": 0.0, "gain_db": (0.0, 0.0), "flip": 0.0, "swap": 0.0, "silent": 0.0}
+    for chance, least, most in ((0.0, 0, 0), (0.5, 10, 30), (1.0, 40, 40)):
+        data = a_set(stems, augmentation=Augmentation(lowpass=chance, **options))  # type: ignore[arg-type]
+        plain = a_set(stems, augmentation=Augmentation(**options))  # type: ignore[arg-type]
+        pairs = [[d.example(generator(0, step, 0), 4.0) for d in (data, plain)] for step in range(40)]
+        assert least <= sum(not np.array_equal(a, b) for a, b in pairs) <= most
+
+
 def test_weights_choose_songs(stems: Path) -> None:
     data = StemSet(prepared(stems, "train"), ("winds",), sample_rate=RATE, augmentation=PLAIN, weights=(0, 1))
     second = data.song(1)
@@ -266,7 +312,17 @@ def test_a_song_without_labels_is_not_labelled(stems: Path) -> None:
     assert (example.pitches == UNVOICED).all()
 
 
-@pytest.mark.parametrize("options", [{"remix": 1.5}, {"gain_db": (3.0, -3.0)}, {"gain_db": (-90.0, 0.0)}, {"flip": -1}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"remix": 1.5},
+        {"gain_db": (3.0, -3.0)},
+        {"gain_db": (-90.0, 0.0)},
+        {"flip": -1},
+        {"lowpass": 2.0},
+        {"transpose": (0.0, 13.0)},
+    ],
+)
 def test_augmentation_refuses(options: dict[str, object]) -> None:
     with pytest.raises(InputError, match="Augmentation"):
         Augmentation(**options)  # type: ignore[arg-type]

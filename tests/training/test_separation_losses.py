@@ -133,7 +133,10 @@ def test_spectral_losses_are_those_of_the_waveforms() -> None:
     found = spectral_negative_snr(cut, 30.0)
     torch.testing.assert_close(found, pairwise_negative_snr(output, target, mix, 30.0), atol=0.1, rtol=0)
     assert found.max() - found.min() > 1  # there is something to tell apart
-    torch.testing.assert_close(spectral_l1(cut), ComplexSTFTLoss((256,))(output, target), rtol=0.01, atol=0)
+    l1 = spectral_l1(cut)
+    torch.testing.assert_close(l1, ComplexSTFTLoss((256,))(output, target), rtol=0.01, atol=0)
+    snr = found.diagonal(dim1=1, dim2=2).mean() / 20
+    torch.testing.assert_close(spectral_l1(cut, 0.5, 30.0), l1 + 0.5 * snr)
 
 
 def test_real_masks_cut_the_mix() -> None:

@@ -144,15 +144,18 @@ class BandSplitLSTM(Separator):
 
         Items are the channels of all of the batch, or the ``first`` of each.
         """
-        own = spectrum[:, :1] if first else spectrum
-        views = [own]
+        views = [spectrum[:, 0]]
         if self.views > 1:
-            other = spectrum[:, 1:] if first else spectrum.flip(1)
+            own, other = spectrum[:, 0], spectrum[:, 1]
             views += [other, (own + other) / 2, (own - other) / 2]
-        power = torch.stack([torch.view_as_real(view).square().sum(dim=-1) for view in views], dim=-1)
+        power = spectrum.real.new_empty(*views[0].shape, self.views)
+        for place, view in enumerate(views):
+            torch.add(view.real.square(), view.imag.square(), out=power[..., place])
         # White noise of RMS 1 has power 1. The floor, 80 dB below, lies where float32 still is exact to a part in 1000.
-        logs = torch.log(power / (0.375 * self.config.n_fft) + 1e-8) / 6 + 1
-        return logs.flatten(0, 1).flatten(2).transpose(0, 1)
+        logs = power.div_(0.375 * self.config.n_fft).add_(1e-8).log_().div_(6).add_(1)
+        if self.views > 1 and not first:  # the other channel sees the same, with itself in the first place
+            logs = torch.stack([logs, logs[..., [1, 0, 2, 3]]], dim=1).flatten(0, 1)
+        return logs.flatten(2).transpose(0, 1)
 
     def embedded(self, features: Tensor) -> Tensor:
         """Features (frames, items, bins × views) → vectors (frames, items, bands, channels)."""

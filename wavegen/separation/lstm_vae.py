@@ -72,4 +72,4 @@ class LSTMVAE(SeparationVAE):
         count = latents.shape[1]
         x = torch.cat([one_hot_sources(latents), view[:, None].expand(-1, count, -1, -1)], dim=2)
         made: Tensor = self.outlet(self.decoder(x.flatten(0, 1).transpose(1, 2))[0])
-        return made.unflatten(0, (-1, count)).transpose(2, 3)
+        return made.reshape(-1, count, *made.shape[1:]).transpose(2, 3)

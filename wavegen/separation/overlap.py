@@ -1,14 +1,22 @@
-"""Separation of any length in bounded memory: chunks with their context, joined by crossfades."""
+"""Separation of any length in bounded memory: chunks with their context, joined by crossfades.
 
+On a CPU some chunks are separated at a time, each by its share of the threads: recurrent networks gain little from
+several threads, whose work waits for one another at every step.
+"""
+
+from collections import deque
 from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import permutations
+from itertools import islice, permutations
 
 import torch
 from torch import Tensor
 
 from wavegen.errors import InputError
 from wavegen.separation.base import Separator, level_of
+
+AT_A_TIME = 4  # chunks, at most, for the sake of memory
 
 
 @dataclass(frozen=True)
@@ -111,14 +119,8 @@ def separate_stream(
     window = _Window(cut, (part for chunk in chunks for part in _checked(model, chunk)))
     order = _Order(model.spec.interchangeable)
     tail: Tensor | None = None  # what the chunk before has to say about where this one begins
-    start = 0
-    while True:
+    for start, stop, last, margin, estimate in _side_by_side(model, _chunks(window, cut), level):
         with torch.inference_mode():  # as a decorator, it would hold each piece until the next is there
-            if not window.reaches(start):
-                return
-            stop = min(start + cut.chunk, window.end)
-            last = window.ended and stop == window.end
-            estimate, margin = _passes(model, window, cut, start, stop, level)
             estimate = order.match(estimate, start - margin)
             order.keep(estimate, start - margin, start + cut.stride - cut.context)
             body = estimate[..., margin : margin + stop - start]
@@ -128,25 +130,83 @@ def separate_stream(
             piece, tail = body[..., :count], body[..., count:].clone()
             del estimate, body  # each is large, and would be there beside the next one
         yield piece
+        del piece
+
+
+@dataclass(frozen=True)
+class _Chunk:
+    """Samples [start, stop) of the mix with ``margin`` more before them, once a shift; ``last``: nothing follows."""
+
+    start: int
+    stop: int
+    last: bool
+    margin: int
+    shifts: tuple[int, ...]
+    mixes: tuple[Tensor, ...]
+
+
+def _chunks(window: "_Window", cut: Plan) -> Iterator[_Chunk]:
+    start = 0
+    while window.reaches(start):
+        stop = min(start + cut.chunk, window.end)
+        first, after = max(0, start - cut.context), min(stop + cut.context, window.end)
+        mixes = tuple(window.read(first - shift, after) for shift in cut.shifts)
+        last = window.ended and stop == window.end
+        yield _Chunk(start, stop, last, start - first, cut.shifts, mixes)
         if last:
             return
-        del piece
         start += cut.stride
 
 
-def _passes(model: Separator, window: "_Window", cut: Plan, start: int, stop: int, level: float) -> tuple[Tensor, int]:
-    """Sources (sources, channels, n) of a chunk with its context, averaged over shifts; and where the chunk begins."""
-    first, after = max(0, start - cut.context), min(stop + cut.context, window.end)
+def _side_by_side(
+    model: Separator, chunks: Iterator[_Chunk], level: float
+) -> Iterator[tuple[int, int, bool, int, Tensor]]:
+    """Start, stop, last, margin and sources (sources, channels, n) of each chunk, in order."""
+
+    def separated(chunk: _Chunk) -> tuple[int, int, bool, int, Tensor]:
+        with torch.inference_mode():
+            return chunk.start, chunk.stop, chunk.last, chunk.margin, _passes(model, chunk, level)
+
+    device = next((p.device for p in model.parameters()), torch.device("cpu"))
+    threads = torch.get_num_threads()
+    count = min(threads, AT_A_TIME) if device.type == "cpu" else 1
+    first = next(chunks, None)
+    if first is None:
+        return
+    if count == 1 or first.last:
+        yield separated(first)
+        del first
+        yield from map(separated, chunks)
+        return
+    running: deque[Future[tuple[int, int, bool, int, Tensor]]] = deque()
+    with ThreadPoolExecutor(count, initializer=torch.set_num_threads, initargs=(threads // count,)) as pool:
+        try:
+            running.append(pool.submit(separated, first))
+            del first
+            while running:
+                running.extend(pool.submit(separated, chunk) for chunk in islice(chunks, count - len(running)))
+                found = running.popleft().result()
+                running.extend(pool.submit(separated, chunk) for chunk in islice(chunks, 1))
+                yield found
+                del found
+        finally:
+            for waiting in running:
+                waiting.cancel()
+            pool.shutdown()
+            torch.set_num_threads(threads)  # which a thread that began meanwhile would otherwise take from the pool's
+
+
+def _passes(model: Separator, chunk: _Chunk, level: float) -> Tensor:
+    """Sources (sources, channels, n) of a chunk with its context, averaged over shifts."""
     total: Tensor | None = None
-    for shift in cut.shifts:
-        mix = window.read(first - shift, after)
+    for shift, mix in zip(chunk.shifts, chunk.mixes, strict=True):
         found: Tensor = model(mix[None], level=mix.new_full((1,), level))[0, ..., shift:]
         if total is None:
             total = found
         else:
             total = total + best_order(total, found)[0] if model.spec.interchangeable else total + found
     assert total is not None
-    return total.div_(len(cut.shifts)), start - first
+    return total.div_(len(chunk.mixes))
 
 
 def _crossfade(before: Tensor, after: Tensor) -> Tensor:

@@ -1,9 +1,9 @@
 """The convolutional autoencoder of separation: a gated dilated TCN encodes the mix, a vocoder's network each source.
 
-The encoder is made of WaveNet's gated layers (van den Oord et al. 2016; not causal here), one fused op each. The decoder
-is built as the generator of a vocoder is (Siuzdak 2023, Vocos): ConvNeXt blocks that widen a mel to a spectrum. What it
-is given is the mix's mel, moved by a source's latents; begun from a trained vocoder, it says what that mel sounds like
-before it has learned anything of separation.
+The encoder is made of WaveNet's gated layers (van den Oord et al. 2016; not causal here), one fused op each. The
+decoder is built as the generator of a vocoder is (Siuzdak 2023, Vocos): ConvNeXt blocks that widen a mel to a spectrum.
+What it is given is the mix's mel, moved by a source's latents; begun from a trained vocoder, it says what that mel
+sounds like before it has learned anything of separation.
 """
 
 import math
@@ -102,7 +102,9 @@ class TCNVAE(SeparationVAE):
             if mine != other:
                 raise InputError(f"the decoder cannot begin from this vocoder: its {name} is {other}, not {mine}")
         if theirs.layers < c.blocks:
-            raise InputError(f"the decoder cannot begin from this vocoder: it has {theirs.layers} layers, not {c.blocks}")
+            raise InputError(
+                f"the decoder cannot begin from this vocoder: it has {theirs.layers} layers, not {c.blocks}"
+            )
         self.decoder.begin_from(vocoder)
 
 
@@ -173,7 +175,7 @@ class VocoderDecoder(nn.Module):
         for block in self.blocks:
             x = block(x)
         made: Tensor = self.head(self.last_norm(x.transpose(1, 2))) + self.direct(y.transpose(1, 2))
-        return made.transpose(1, 2).float().unflatten(0, (-1, count)) - math.log(self.scale)
+        return made.transpose(1, 2).float().reshape(-1, count, made.shape[2], made.shape[1]) - math.log(self.scale)
 
     @torch.no_grad()
     def begin_from(self, vocoder: ISTFTVocoder | SpectralVocoder) -> None:

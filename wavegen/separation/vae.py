@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from wavegen.separation.base import Separator, SeparatorSpec
 from wavegen.separation.masking import HarmonicSums, Transform, log_magnitude, magnitude, mel_means

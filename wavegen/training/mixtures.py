@@ -193,7 +193,9 @@ class Augmentation:
         if not all(0 <= chance <= 1 for chance in (self.remix, self.flip, self.swap, self.silent, self.lowpass)):
             raise InputError("Augmentation: remix, flip, swap, silent and lowpass are chances, from 0 to 1")
         if len(self.transpose) != 2 or not -12 <= self.transpose[0] <= self.transpose[1] <= 12:
-            raise InputError(f"Augmentation.transpose must be two values from -12 to 12 semitones, not {self.transpose}")
+            raise InputError(
+                f"Augmentation.transpose must be two values from -12 to 12 semitones, not {self.transpose}"
+            )
         if len(self.gain_db) != 2 or not -60 <= self.gain_db[0] <= self.gain_db[1] <= 60:
             raise InputError(f"Augmentation.gain_db must be two values from -60 to 60 dB, not {self.gain_db}")
 

@@ -655,7 +655,9 @@ class SeparationVAETask(_SeparationTask):
         if self.config.vocoder is not None:
             vocoder = checkpoints.load(self.config.vocoder, role="vocoder")
             if not isinstance(vocoder, ISTFTVocoder | SpectralVocoder) or not isinstance(model, TCNVAE):
-                raise InputError(f"task.vocoder: {self.config.vocoder} has no network that the decoder could begin from")
+                raise InputError(
+                    f"task.vocoder: {self.config.vocoder} has no network that the decoder could begin from"
+                )
             model.warm_start(vocoder)
         assert isinstance(model, SeparationVAE)
         if self.config.heads_only:

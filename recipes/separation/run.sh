@@ -19,6 +19,7 @@ ln -sfn "$folder/stems" "$data/songs"
 "${PYTHON:-python}" "$here/render_stems.py" "$data/stems" --freedoom "$folder/freedoom-midi" \
     --groove "$folder/groove-midi" --chorales "$folder/jsb-chorales/Jsb16thSeparated.json" \
     --soundfonts "$folder"/soundfonts/*.sf*
+"${PYTHON:-python}" "$here/render_basses.py" "$data/basses"
 
 stage separator-music "$here/music.yaml"
 stage separator-voice "$here/voice.yaml"
@@ -30,17 +31,22 @@ stage separator-deep-clustering "$here/deep_clustering.yaml"
 # Heads of the autoencoders learn last, of a separation that stands still.
 heads() {
     stage "$1-heads" "$2" --set init="$runs/$1/model.safetensors" --set task.heads_only=true --set task.vocoder=null \
-        --set loop.steps=600 --set loop.warmup_steps=20
+        --set loop.minutes=20 --set loop.warmup_steps=20
 }
+stage separator-lstm-vae "$here/lstm_vae.yaml"
+heads separator-lstm-vae "$here/lstm_vae.yaml"
+stage separator-tcn-vae "$here/tcn_vae.yaml"
+heads separator-tcn-vae "$here/tcn_vae.yaml"
 
 # In pairs of equally many steps: with and without discriminators, KL, and a vocoder to begin from.
 stage separator-gan "$here/gan.yaml" --set init="$runs/separator-voice/model.safetensors"
 stage separator-gan-plain "$here/gan.yaml" --set init="$runs/separator-voice/model.safetensors" \
     --set task.adversarial.weight=0 --set task.adversarial.feature_weight=0
-stage separator-lstm-vae "$here/lstm_vae.yaml"
-heads separator-lstm-vae "$here/lstm_vae.yaml"
-stage separator-lstm-ae "$here/lstm_vae.yaml" --set task.beta=0
-stage separator-tcn-vae "$here/tcn_vae.yaml"
-heads separator-tcn-vae "$here/tcn_vae.yaml"
-stage separator-tcn-vae-cold "$here/tcn_vae.yaml" --set task.vocoder=null
+few() {
+    stage "$@" --set loop.minutes=null --set loop.steps=600
+}
+few separator-lstm-vae-few "$here/lstm_vae.yaml"
+few separator-lstm-ae-few "$here/lstm_vae.yaml" --set task.beta=0
+few separator-tcn-vae-few "$here/tcn_vae.yaml"
+few separator-tcn-vae-cold "$here/tcn_vae.yaml" --set task.vocoder=null
 echo "trained: $runs/separator-*/model.safetensors"

@@ -5,17 +5,18 @@
 
 Each model is scored on what its own sources ask for: speakers over one another (``--speech``, test speakers), a voice
 over music and noise (``--speech`` and ``--stems``), melodies whose notes and instruments its heads read (``--stems``),
-or songs: rendered ones (``--stems``, as recipes/separation/render_stems.py writes them, test part) and real ones
-(``--songs``, folders of stems; ``--song`` are those that no model was trained on). The mixture, ideal binary and ratio
-masks, and baselines without learning (harmonic-percussive separation, spectral clustering) stand in each table.
-Examples follow from a seed. ``--speed`` runs ``wavegen separate`` of the default music model and, where the package
-demucs can be imported (from ``--peer``, a folder, or as installed), ``python -m demucs`` with an HTDemucs of random
-weights on the same file, and measures time, CPU time and resident memory of the processes; ``--minutes`` are the
-lengths. What is printed is saved in OUTPUT/separation.json, too.
+or songs: rendered ones (``--stems``, as recipes/separation/render_stems.py writes them, test part), some of them once
+more without treble, and real ones (``--songs``, folders of stems; ``--song`` are those that no model was trained on).
+The mixture, ideal binary and ratio masks, and baselines without learning (harmonic-percussive separation, spectral
+clustering) stand in each table. Examples follow from a seed. ``--speed`` runs ``wavegen separate`` of the
+default music model and, where the package demucs can be imported (from ``--peer``, a folder, or as installed),
+``python -m demucs`` with an HTDemucs of random weights on the same file, and measures time, CPU time and resident
+memory of the processes; ``--minutes`` are the lengths. What is printed is saved in OUTPUT/separation.json, too.
 """
 
 import argparse
 import json
+import math
 import os
 import subprocess
 import sys
@@ -32,6 +33,7 @@ import soundfile
 
 import wavegen
 from wavegen.audio.io import atomic
+from wavegen.audio.resample import resample
 from wavegen.errors import InputError
 from wavegen.evaluation import machine
 from wavegen.evaluation.separation import (
@@ -52,6 +54,7 @@ from wavegen.training.mixtures import PLAIN, SpeakerSet, StemSet, VoiceBackgroun
 from wavegen.training.stem_folders import MELODIC, StemFiles, prepared, speakers
 
 SPEECH_SECONDS, MELODY_SECONDS = 6.0, 8.0
+NARROW = 20_000  # Hz
 VOICE = ("voice", "background")
 # The HTDemucs of the published checkpoint, but for its weights; a file that the program's own loader takes.
 HTDEMUCS = """
@@ -139,18 +142,27 @@ def tests(name: str, spec: SeparatorSpec, options: argparse.Namespace, cache: Pa
             )
         )
     elif name == "songs":
-        sets: list[tuple[str, list[StemFiles]]] = []
+        sets: list[tuple[str, list[StemFiles], int]] = []  # title, songs, the rate that they have been through
         if options.stems:
-            sets.append(("rendered songs of unseen scores", prepared(options.stems, "test")))
+            rendered = prepared(options.stems, "test")[: options.limit]
+            sets.append(("rendered songs of unseen scores", rendered, rate))
+            title = f"the first of these once more, nothing above {NARROW // 2000} kHz"
+            sets.append((title, rendered[: math.ceil(options.limit / 4)], NARROW))
         if options.songs:
             songs = [song for song in prepared(options.songs, None) if not options.song or song.id in options.song]
-            sets.append(("real songs kept out of training", songs))
-        for title, files in sets:
-            whole = partial(
-                song_items, files[: options.limit], spec.sources, rate, spec.channels, cache, seconds=options.seconds
-            )
-            found.append(Test(title, whole, hpss(spec), ("si_sdr", "si_sdr_i", "museval_sdr", "sdr_i", "sdr")))
+            sets.append(("real songs kept out of training", songs[: options.limit], rate))
+        for title, files, through in sets:
+            whole = partial(song_items, files, spec.sources, rate, spec.channels, cache, seconds=options.seconds)
+            items = partial(narrowed, whole, rate, through)
+            found.append(Test(title, items, hpss(spec), ("si_sdr", "si_sdr_i", "museval_sdr", "sdr_i", "sdr")))
     return found
+
+
+def narrowed(items: Callable[[], Items], rate: int, through: int) -> Items:
+    """Sources that were at another rate in between, which takes what is above half of it."""
+    for name, sources in items():
+        there = sources if through >= rate else resample(resample(sources, rate, through), through, rate)
+        yield name, there[..., : sources.shape[-1]]
 
 
 def melody_set(spec: SeparatorSpec, files: Sequence[StemFiles], cache: Path) -> StemSet:

@@ -95,10 +95,11 @@ def test_every_model_gets_its_test(
     benchmark_module.main(arguments(data, "--models", *MODELS))
     found = json.loads((data / "out" / "separation.json").read_text())
     titles = list(found["tests"])
-    assert len(titles) == 5  # rendered and real songs, and one for each of the others
+    assert len(titles) == 6  # rendered songs, twice, and real ones, and one for each of the others
     systems = {title.split(" (")[0].split(",")[0]: [s["name"] for s in rows] for title, rows in found["tests"].items()}
     assert systems == {
         "rendered songs of unseen scores": ["mixture", "IBM", "IRM", "HPSS", "songs"],
+        "the first of these once more": ["mixture", "IBM", "IRM", "HPSS", "songs"],
         "real songs kept out of training": ["mixture", "IBM", "IRM", "HPSS", "songs"],
         "2 speakers": ["mixture", "IBM", "IRM", "spectral clustering", "speakers"],
         "voice and background": ["mixture", "IBM", "IRM", "voice"],
@@ -119,7 +120,21 @@ def test_every_model_gets_its_test(
     assert "cores" in found["machine"]
     printed = capsys.readouterr().out
     assert "| melodies | bass | 0.0 % | 100.0 % | 0.0 % |" in printed
-    assert printed.count("| IRM |") == 5
+    assert printed.count("| IRM |") == 6
+
+
+def test_narrowed_sources_end_at_half_of_the_rate(benchmark_module: ModuleType) -> None:
+    rate, through = 44100, 20_000
+    tones = np.sin(2 * np.pi * np.outer([3000.0, 15_000.0], np.arange(rate) / rate)).astype(np.float32)[:, None]
+    (name, found), (_, same) = (
+        next(benchmark_module.narrowed(lambda: iter([("a", tones)]), rate, t)) for t in (through, rate)
+    )
+    assert name == "a"
+    assert found.shape == tones.shape
+    middle = slice(2000, -2000)
+    np.testing.assert_allclose(found[0, 0, middle], tones[0, 0, middle], atol=1e-3)
+    assert np.abs(found[1, 0, middle]).max() < 1e-3
+    assert same is tones or np.array_equal(same, tones)
 
 
 def test_what_is_no_separator(benchmark_module: ModuleType, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-# make demo   set up what is needed, speak a sentence into demo.wav and compose a tune into demo-music.wav
+# make demo   set up what is needed, speak into demo.wav, compose demo-music.wav, and split that into demo-stems
 # make test   set up everything else, then lint, type-check and test
 # make kernels, sanitize   build the compiled kernels anew; run their tests under sanitizers
 #
@@ -21,6 +21,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 demo: .venv/.demo
 	$(BIN)/wavegen speak "$(TEXT)" -o demo.wav
 	$(BIN)/wavegen compose "$(MUSIC)" -o demo-music.wav
+	$(BIN)/wavegen separate demo-music.wav -o demo-stems --overwrite
 
 test: lint
 	$(BIN)/python -m pytest --cov
@@ -40,7 +41,7 @@ sanitize: .venv/.test
 	PYTHON=$(BIN)/python tests/csrc/sanitize.sh
 
 clean:
-	rm -rf .venv build dist wavegen/*.so *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage htmlcov demo.wav demo-music.wav
+	rm -rf .venv build dist wavegen/*.so *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage htmlcov demo.wav demo-music.wav demo-stems
 
 .venv/.torch:
 	$(PYTHON) -m venv .venv

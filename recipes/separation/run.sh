@@ -43,7 +43,7 @@ stage separator-gan "$here/gan.yaml" --set init="$runs/separator-voice/model.saf
 stage separator-gan-plain "$here/gan.yaml" --set init="$runs/separator-voice/model.safetensors" \
     --set task.adversarial.weight=0 --set task.adversarial.feature_weight=0
 few() {
-    stage "$@" --set loop.minutes=null --set loop.steps=600
+    stage "$@" --set loop.minutes=null --set loop.steps=400
 }
 few separator-lstm-vae-few "$here/lstm_vae.yaml"
 few separator-lstm-ae-few "$here/lstm_vae.yaml" --set task.beta=0

@@ -234,13 +234,18 @@ def test_lowpassed_sources_lose_their_treble_alone(seed: int, count: int) -> Non
     assert np.abs(kept.imag).max() < 1e-2  # without delay
 
 
-def test_a_lowpass_strikes_as_often_as_asked(stems: Path) -> None:
+@pytest.mark.parametrize("what", ["lowpass", "mono"])
+def test_all_sources_are_narrowed_as_often_as_asked(stems: Path, what: str) -> None:
     options = {"remix": 0.0, "gain_db": (0.0, 0.0), "flip": 0.0, "swap": 0.0, "silent": 0.0}
+    plain = a_set(stems, augmentation=Augmentation(**options))  # type: ignore[arg-type]
     for chance, least, most in ((0.0, 0, 0), (0.5, 10, 30), (1.0, 40, 40)):
-        data = a_set(stems, augmentation=Augmentation(lowpass=chance, **options))  # type: ignore[arg-type]
-        plain = a_set(stems, augmentation=Augmentation(**options))  # type: ignore[arg-type]
+        data = a_set(stems, augmentation=Augmentation(**options | {what: chance}))  # type: ignore[arg-type]
         pairs = [[d.example(generator(0, step, 0), 4.0) for d in (data, plain)] for step in range(40)]
         assert least <= sum(not np.array_equal(a, b) for a, b in pairs) <= most
+    if what == "mono":
+        for changed, before in pairs:
+            np.testing.assert_allclose(changed[:, 0], before.mean(axis=1), atol=1e-6)
+            np.testing.assert_array_equal(changed[:, 0], changed[:, 1])
 
 
 def test_weights_choose_songs(stems: Path) -> None:

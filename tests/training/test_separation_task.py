@@ -401,6 +401,8 @@ def test_bad_settings(data: Path, tmp_path: Path, settings: dict[str, Any], mess
     [
         ({"beta": -1.0}, r"task\.beta"),
         ({"heads_only": True, "data": SPEAKERS}, r"task\.heads_only: notes and instruments are known"),
+        ({"heads_only": True, "pitch_weight": 0.0, "family_weight": 0.0}, r"task\.heads_only: nothing but"),
+        ({"heads_only": True, "adversarial": {"weight": 1.0}}, r"task\.heads_only: nothing but"),
         ({"architecture": "chimera"}, r"task\.architecture: must be one of lstm-vae-separator, tcn-vae-separator"),
         ({"model": {**LSTM_VAE, "families": 3}}, r"task\.model\.families: 12 are told apart, not 3"),
     ],

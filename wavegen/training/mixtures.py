@@ -178,7 +178,8 @@ class Augmentation:
     flip, swap: the chance that a source's polarity is turned, or its channels exchanged. silent: the chance that a
     source is left out; the last one that sounds never is. transpose: by how many semitones, at random between two
     numbers, each source of a remixed example is played faster or slower. lowpass: the chance that all sources together
-    lose what is above some frequency, so that no source is told by where it ends.
+    lose what is above some frequency, so that no source is told by where it ends; mono: that they are all mono, so that
+    none is told by that.
     """
 
     remix: float = 0.5
@@ -188,10 +189,12 @@ class Augmentation:
     silent: float = 0.05
     transpose: tuple[float, float] = (0.0, 0.0)
     lowpass: float = 0.0
+    mono: float = 0.0
 
     def __post_init__(self) -> None:
-        if not all(0 <= chance <= 1 for chance in (self.remix, self.flip, self.swap, self.silent, self.lowpass)):
-            raise InputError("Augmentation: remix, flip, swap, silent and lowpass are chances, from 0 to 1")
+        for name in ("remix", "flip", "swap", "silent", "lowpass", "mono"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise InputError(f"Augmentation.{name} must be a chance, from 0 to 1, not {getattr(self, name)}")
         if len(self.transpose) != 2 or not -12 <= self.transpose[0] <= self.transpose[1] <= 12:
             raise InputError(
                 f"Augmentation.transpose must be two values from -12 to 12 semitones, not {self.transpose}"
@@ -367,6 +370,8 @@ class StemSet:
         sources = np.stack(parts)
         if change.lowpass and rng.random() < change.lowpass:
             sources = lowpassed(sources, self.sample_rate, rng)
+        if change.mono and rng.random() < change.mono:
+            sources[:] = sources.mean(axis=1, keepdims=True)
         return cuts, sources
 
     def _excerpt(self, rng: np.random.Generator, seconds: float, count: int) -> tuple[list[_Cut], list[Samples]]:

@@ -30,7 +30,7 @@ from wavegen.separation.masking import Transform, audible, magnitude
 from wavegen.separation.stft import stft
 from wavegen.separation.tcn_vae import TCNVAE
 from wavegen.separation.vae import UNVOICED as NO_NOTE
-from wavegen.separation.vae import Reading, SeparationVAE
+from wavegen.separation.vae import Reading, SeparationVAE, VAEOutput
 from wavegen.training import stem_folders
 from wavegen.training.config import build
 from wavegen.training.data import cache_key, require_batch, share
@@ -140,6 +140,7 @@ class MixtureConfig:
     silent: float = 0.05
     transpose: tuple[float, ...] = (0.0, 0.0)
     lowpass: float = 0.0
+    mono: float = 0.0
     level_db: tuple[float, ...] = (-5.0, 5.0)
     overlap: tuple[float, ...] = (0.6, 1.0)
     snr_db: tuple[float, ...] = (-5.0, 10.0)
@@ -175,6 +176,7 @@ class MixtureConfig:
                 silent=self.silent,
                 transpose=_pair(self.transpose),
                 lowpass=self.lowpass,
+                mono=self.mono,
             )
             opened = StemSet(
                 items,
@@ -394,6 +396,8 @@ class SeparationVAETaskConfig(_Common):
                 raise InputError(f"task.{name} must not be negative: {getattr(self, name)}")
         if self.heads_only and self.data.kind != "songs":
             raise InputError("task.heads_only: notes and instruments are known of task.data.kind songs alone")
+        if self.heads_only and (self.adversarial.used or not (self.pitch_weight or self.family_weight)):
+            raise InputError("task.heads_only: nothing but task.pitch_weight and task.family_weight is trained then")
         if self.vocoder is not None and self.architecture != "tcn-vae-separator":
             raise InputError("task.vocoder: only the decoder of a tcn-vae-separator begins from a vocoder")
         configured(self.architecture, self.model)
@@ -693,23 +697,35 @@ class SeparationVAETask(_SeparationTask):
         target, mix = self.levelled(batch["sources"])
         with trainer.autocast():
             out = self.model.analyse(mix, draw=c.beta > 0 and not c.heads_only)
-        separated, order, output = self.cut_out(out.masks, out.spectrum, target, mix)
-        kl = free_bits_kl(out.latents.mean, out.latents.log_variance, c.free_bits)
-        logs = {"loss": separated.detach(), "kl": kl.nats.detach()}
-        risen = min(1.0, trainer.progress / c.kl_rise) if c.kl_rise else 1.0
-        loss = separated + c.beta * risen * kl.penalised
-        if c.magnitude_weight and not c.heads_only:
-            made, true = reordered(out.log_magnitude, order), magnitude_of(self.model, target)
-            distance = _fused(magnitude_distance, None, c.compiled)(made, true)
-            loss = loss + c.magnitude_weight * distance
-            logs["magnitude"] = distance.detach()
+        logs: dict[str, Tensor] = {}
+        loss, order, output = target.new_zeros(()), None, None
+        if not c.heads_only:
+            loss, order, output = self.separated(trainer, out, target, mix, logs)
         if "pitch" in batch:
             for name, weight in (("pitch", c.pitch_weight), ("family", c.family_weight)):
-                entropy = _cross_entropy(reordered(getattr(out.reading, name), order), batch[name])
+                logits = getattr(out.reading, name)
+                entropy = _cross_entropy(logits if order is None else reordered(logits, order), batch[name])
                 loss = loss + weight * entropy
                 logs[name] = entropy.detach()
         trainer.update("model", loss + self.judged(trainer, output, target, logs))
         return logs
+
+    def separated(
+        self, trainer: Trainer, out: VAEOutput, target: Tensor, mix: Tensor, logs: dict[str, Tensor]
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """The loss of all but the heads, the sources' order and, unless ``spectral``, the sources."""
+        c = self.config
+        loss, order, output = self.cut_out(out.masks, out.spectrum, target, mix)
+        kl = free_bits_kl(out.latents.mean, out.latents.log_variance, c.free_bits)
+        logs |= {"loss": loss.detach(), "kl": kl.nats.detach()}
+        risen = min(1.0, trainer.progress / c.kl_rise) if c.kl_rise else 1.0
+        loss = loss + c.beta * risen * kl.penalised
+        if c.magnitude_weight:
+            made, true = reordered(out.log_magnitude, order), magnitude_of(self.model, target)
+            distance = _fused(magnitude_distance, None, c.compiled)(made, true)
+            loss = loss + c.magnitude_weight * distance
+            logs["magnitude"] = distance.detach()
+        return loss, order, output
 
     @torch.inference_mode()
     def validate(self, model: nn.Module) -> Validation:

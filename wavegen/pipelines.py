@@ -8,8 +8,11 @@ import dataclasses
 import functools
 import json
 import numbers
+import os
 import re
+import select
 import shutil
+import stat
 import sys
 import tempfile
 import time
@@ -54,6 +57,7 @@ LONGEST_BLOCK = 16  # seconds of them: a low rate would make many of few
 FRAMES = 256  # vocoded at a time in copy-synthesis
 MANY_CHANNELS = 32  # beyond, less is taken of each at a time
 SPOOL = 1 << 26  # bytes of a pipe kept in memory before they go to disk
+WAIT_MS = 200  # for a pipe, before looking whether to go on
 
 
 class SamplingOptions(TypedDict, total=False):
@@ -344,15 +348,44 @@ class _Spool(tempfile.SpooledTemporaryFile[bytes]):
 
 
 @contextmanager
-def rereadable(source: str | Path) -> Iterator[Path | BinaryIO]:
-    """The source itself if it is a file; a pipe, which can be read but once, as a copy."""
+def rereadable(source: str | Path, watch: Callable[[], None] | None = None) -> Iterator[Path | BinaryIO]:
+    """The source itself if it is a file; a pipe, which can be read but once, as a copy.
+
+    While a pipe has nothing to give, ``watch`` is called several times a second; what it raises ends the wait.
+    """
     if str(source) != "-" and not Path(source).is_fifo():
         yield Path(source)
         return
     with _Spool(SPOOL) as spool, ExitStack() as stack:
-        stream = sys.stdin.buffer if str(source) == "-" else stack.enter_context(open(source, "rb"))
-        shutil.copyfileobj(stream, spool)
+        watched = watch is not None and hasattr(select, "poll")
+        if str(source) == "-":
+            stream: BinaryIO = sys.stdin.buffer
+        elif watched:  # opened without waiting for a writer
+            stream = cast(BinaryIO, stack.enter_context(open(os.open(source, os.O_RDONLY | os.O_NONBLOCK), "rb")))
+        else:
+            stream = stack.enter_context(open(source, "rb"))
+        if watch is not None and watched and _can_be_waited_for(stream):
+            poll = select.poll()
+            poll.register(stream, select.POLLIN)
+            while True:
+                watch()
+                if poll.poll(WAIT_MS):
+                    block = os.read(stream.fileno(), SPOOL)
+                    if not block:
+                        break
+                    spool.write(block)
+        else:
+            shutil.copyfileobj(stream, spool)
         yield cast(BinaryIO, spool)
+
+
+def _can_be_waited_for(stream: BinaryIO) -> bool:
+    """Whether it is a pipe, a socket or a terminal, not a file or what tests put in its place."""
+    try:
+        mode = os.fstat(stream.fileno()).st_mode
+    except (OSError, ValueError, AttributeError):
+        return False
+    return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) or stat.S_ISCHR(mode)
 
 
 def _resynthesize(

@@ -117,7 +117,7 @@ def load_separator(model: str = "default", device: str = "cpu") -> Separator:
 def separate(
     audio: Audio,
     *,
-    model: str | Separator = "default",
+    model: str | Path | Separator = "default",
     stems: Sequence[str] = (),
     two_stems: str | None = None,
     residual: bool = False,
@@ -129,15 +129,20 @@ def separate(
 ) -> dict[str, Audio]:
     """The sources of a mix, by name, each with the mix's rate, channels, length and level; all of them sum to the mix.
 
-    The arguments are those of :class:`Separation`; ``model`` is a name, a file or a Separator. The same seed gives the
-    same samples. InputError for an argument that makes no sense or audio without samples.
+    The arguments are those of :class:`Separation`; ``model`` is a name, a file or a Separator, which stays on its
+    device. The same seed gives the same samples. InputError for an argument that makes no sense or audio without
+    samples.
     """
     if not isinstance(audio, Audio):
         raise InputError(f"audio must be a wavegen.Audio, not {type(audio).__name__}")
     if audio.samples.shape[1] == 0:
         raise InputError("audio: no samples to separate")
+    if isinstance(stems, str) or not isinstance(stems, Sequence):
+        raise InputError(f"stems must be a sequence of names, not {stems!r}")
     how = Separation(tuple(stems), two_stems, residual, shifts, overlap, segment, seed, device)
-    separator = load_separator(model, device) if isinstance(model, str) else model
+    separator = load_separator(str(model), device) if isinstance(model, str | Path) else model
+    if not isinstance(separator, Separator):
+        raise InputError(f"model must be a name, a file or a Separator, not {type(model).__name__}")
     names = how.outputs(separator)
     level = _Level()
     level.add(audio.samples)
@@ -193,9 +198,9 @@ class Part:
 
     def samples(self, about: io.AudioInfo) -> tuple[int, int]:
         """First sample and number of samples. InputError for a start that is not before the end."""
-        first = round(self.start * about.sample_rate)
         if about.frames == 0:
             raise InputError(f"{about.path}: no audio samples")
+        first = round(min(self.start, about.duration) * about.sample_rate)
         if first >= about.frames:
             raise InputError(f"{about.path}: start {self.start} s is not before the end, {about.duration:.6g} s")
         count = about.frames - first
@@ -235,14 +240,14 @@ def separate_file(
     names = how.outputs(model)
     if set(names) != set(places):
         raise InputError(f"places must be given for {', '.join(names)}, not {', '.join(places)}")
-    with rereadable(source) as file:
+    watch = progress or (lambda done, total: None)
+    with rereadable(source, lambda: watch(0.0, 0.0)) as file:
         about = io.info(file)
         first, count = part.samples(about)
         container, subtype = file_format.of(about)
         name = about.path
         if container == "WAV" and count * about.channels * _WAV_BYTES[subtype] > _WAV_LIMIT:
             raise InputError(f"{name}: results would be WAV files beyond 4 GiB; write FLAC, or fewer bits")
-        watch = progress or (lambda done, total: None)
         watch(0.0, count / about.sample_rate)
         with ExitStack() as stack:
             outputs = stack.enter_context(_Outputs.open(places, about, container, subtype))
@@ -416,7 +421,7 @@ def _at_own_rate(
     down = StreamResampler(rate, model.spec.sample_rate, channels)
     up = StreamResampler(model.spec.sample_rate, rate, count * channels)
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
-    generator = torch.Generator().manual_seed(how.seed)
+    generator = torch.Generator().manual_seed(int(how.seed))
     waiting, early = _Queue(), _Queue()  # of the mix, until its sources are there; of these, until they are asked for
 
     def fed() -> Iterator[torch.Tensor]:
@@ -631,4 +636,4 @@ def _named(places: Mapping[str, str | Path], names: dict[str, str]) -> Iterator[
 def check(model: Separator, how: Separation) -> None:
     """Raise what :func:`separate_file` would for any file, before the first."""
     how.outputs(model)
-    plan(model, how.segment, how.overlap, how.shifts, torch.Generator().manual_seed(how.seed))
+    plan(model, how.segment, how.overlap, how.shifts, torch.Generator().manual_seed(int(how.seed)))

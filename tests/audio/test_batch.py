@@ -60,6 +60,24 @@ def test_files_of_one_name_are_told_apart(tmp_path: Path) -> None:
     assert named(found) == ["p/x", "q/x.wav", "q/x.flac", "y"]
 
 
+def test_what_came_apart_does_not_fall_together_again(tmp_path: Path) -> None:
+    names = ("x/a.wav", "y/a.wav", "z/x/a.wav", "w/b.wav", "w/b.flac", "w/b.wav.wav", "w/...wav")
+    touch(*(tmp_path / name for name in names))
+    found, _ = batch.find_inputs([str(tmp_path / name) for name in ("x/a.wav", "y/a.wav", "z", "w", "w/...wav")])
+    assert len(found) == len(names)
+    assert len(set(named(found))) == len(names)
+    assert len(places(found, "{folder}/{name}/{stem}.{ext}")) == 2 * len(names)
+
+
+def test_a_glob_within_the_output_is_told(tmp_path: Path) -> None:
+    touch(tmp_path / "a.wav", tmp_path / "b" / "vocals.wav")
+    found, missing = batch.find_inputs([f"{tmp_path}/**/*.wav"], without=tmp_path)
+    assert not found
+    assert "lies in the output folder" in missing[0]
+    with pytest.raises(InputError, match="empty name"):
+        batch.find_inputs([""])
+
+
 def places(items: list[batch.Input], template: str, stems: tuple[str, ...] = ("a", "b"), model: str = "m") -> list[str]:
     made = batch.targets(items, Path("out"), template, stems, ext=lambda item, stem: "wav", model=model)
     return [str(place) for of_one in made.values() for place in of_one.values()]
@@ -75,7 +93,7 @@ def test_where_results_go() -> None:
 @pytest.mark.parametrize(
     ("template", "message"),
     [
-        ("{stem}.wav", "would both write"), ("{name}.wav", "would both write"), ("{what}", "the fields are"),
+        ("{stem}.wav", "would both write"), ("{name}.wav", "two stems of"), ("{what}", "the fields are"),
         ("{", "the fields are"), ("{0}", "the fields are"), ("/{name}/{stem}", "no file's name"),
         ("../{name}/{stem}", "no file's name"), ("", "no file's name"), ("{name.x}/{stem}", "the fields are"),
     ],
@@ -108,6 +126,8 @@ def test_what_is_finished(tmp_path: Path) -> None:
     assert batch.is_finished(about, results, frames=100)
     assert not batch.is_finished(about, results, frames=99)
     assert batch.is_finished(about, results, frames=None)
+    assert batch.is_finished(about, results, frames=100, kind=(about.format, about.subtype))
+    assert not batch.is_finished(about, results, frames=100, kind=("WAV", "FLOAT"))
     io.write(tmp_path / "b.wav", Audio(np.zeros((2, 100)), 8000))
     assert not batch.is_finished(about, results, frames=100)
     (tmp_path / "b.wav").write_bytes(b"RIFF")

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from contextlib import ExitStack
 from pathlib import Path
@@ -227,7 +228,11 @@ def test_standard_streams(model: str, tmp_path: Path) -> None:
         (["--start", "-1"], "start must be 0 s or later"),
         (["--duration", "0"], "duration must be above 0 s"),
         (["--filename-template", "{title}"], "the fields are"),
-        (["--filename-template", "all"], "would both write"),
+        (["--filename-template", "all"], "two stems of"),
+        (["--filename-template", "{stem:>9}"], "the fields are"),
+        (["--filename-template", "{stem[a]}"], "the fields are"),
+        (["--model", ""], "names no model"),
+        ([""], "an empty name"),
         (["--seed", "-1"], "seed"),
         (["--device", "abacus"], "device 'abacus' cannot be used"),
         (["--model", "no-such-model"], "no model named"),
@@ -308,6 +313,61 @@ def test_signals_leave_whole_files_alone(
         assert program.stderr.read() == message
     assert program.returncode == status
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs POSIX signals and FIFOs")
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_signals_end_the_wait_for_a_pipe(jobs: str, model: str, tmp_path: Path) -> None:
+    """After a file that is done, with nobody who writes into the pipe; what comes on the way out is not told."""
+    song(tmp_path / "a.wav")
+    os.mkfifo(tmp_path / "pipe")
+    files = [str(tmp_path / name) for name in ("a.wav", "pipe")]
+    command = ["separate", *files, "-o", str(tmp_path / "out"), "--model", model, "--jobs", jobs]
+    with subprocess.Popen([sys.executable, "-m", "wavegen", *command], stderr=subprocess.PIPE) as program:
+        assert program.stderr is not None
+        while program.poll() is None and not list(tmp_path.glob("out/a/[!.]*.wav")):
+            time.sleep(0.01)
+        program.send_signal(signal.SIGINT)
+        told = [program.stderr.readline().decode(), program.stderr.readline().decode()]
+        program.send_signal(signal.SIGTERM)
+        told.append(program.stderr.read().decode())
+    assert "x real time" in told[0]
+    assert told[1:] == ["error: interrupted\n", ""]
+    assert program.returncode == 130
+    assert not (tmp_path / "out" / "pipe").exists()
+
+
+def test_a_pipe_is_separated_as_a_file_is(model: str, tmp_path: Path) -> None:
+    source = song(tmp_path / "a.wav")
+    os.mkfifo(tmp_path / "pipe")
+    writer = threading.Thread(target=lambda: (tmp_path / "pipe").write_bytes(source.read_bytes()))
+    writer.start()
+    files = [str(source), str(tmp_path / "pipe")]
+    assert main(["separate", *files, "-o", str(tmp_path / "out"), "--model", model]) == 0
+    writer.join()
+    for stem in (tmp_path / "out" / "a").iterdir():
+        assert (tmp_path / "out" / "pipe" / stem.name).read_bytes() == stem.read_bytes()
+
+
+def test_a_start_beyond_the_end(model: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    source = song(tmp_path / "a.wav")
+    for start in ("5000", "1e308"):
+        assert main(["separate", str(source), "-o", str(tmp_path / "out"), "--model", model, "--start", start]) == 1
+        assert "is not before the end" in capfd.readouterr().err
+
+
+def test_what_is_done_is_of_the_part_and_format_asked_for(model: str, tmp_path: Path) -> None:
+    source = song(tmp_path / "a.wav", seconds=2.0)
+    arguments = ["separate", str(source), "-o", str(tmp_path / "out"), "--model", model]
+    stem = tmp_path / "out" / "a" / "vocals.wav"
+    seen = set()
+    for options in (["--duration", "1"], ["--start", "1", "--duration", "1"], [], ["--float32"]):
+        assert main([*arguments, *options]) == 0
+        seen.add(stem.read_bytes())
+    assert len(seen) == 4
+    changed = stem.stat().st_mtime_ns
+    assert main([*arguments, "--float32"]) == 0
+    assert stem.stat().st_mtime_ns == changed
 
 
 def test_ctrl_c_in_a_destructor_is_neither_lost_nor_told_twice(

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
+from string import Formatter
 
 from wavegen.audio import io
 from wavegen.errors import InputError
@@ -31,11 +32,14 @@ def find_inputs(arguments: Sequence[str], *, without: Path | None = None) -> tup
 
     Folders are searched through, in the order of names, without hidden files and what is under ``without``; their
     structure, and a glob's, is kept. A file named twice is taken once. Files whose results would fall together are told
-    apart by their folders below the one they share, else by their extensions.
+    apart by their folders below the one they share, else by their extensions, else by numbers. InputError for an empty
+    argument, which is a variable that was not set.
     """
     found: list[Input] = []
     missing: list[str] = []
     for argument in arguments:
+        if not argument:
+            raise InputError("an empty name stands for no file")
         if argument == "-":
             found.append(Input(Path("-"), PurePath(), "stdin"))
             continue
@@ -59,21 +63,31 @@ def _inside(argument: str, without: Path | None, missing: list[str]) -> list[Inp
                 missing.append(f"{argument}: no audio files in it ({', '.join(EXTENSIONS)})")
             return files
         if place.exists() or not glob.has_magic(argument):
-            return [Input(place, PurePath(), place.stem)]  # one that is missing is a failure of its own, later
+            return [Input(place, PurePath(), _name(place))]  # one that is missing is a failure of its own, later
     except (OSError, ValueError) as error:
         missing.append(f"{argument}: {getattr(error, 'strerror', None) or error}")
         return []
     root = _fixed_part(argument)
     found: dict[Path, None] = {}
-    for match in sorted(glob.glob(argument, recursive=True)):
+    matches = sorted(glob.glob(argument, recursive=True))
+    for match in matches:
         path = Path(match)
         if path.is_dir():
             found |= dict.fromkeys(item.source for item in _walk(path, without, missing))
         elif without is None or not path.resolve().is_relative_to(without):
             found[path] = None
-    if not found:
+    if not found and matches:
+        missing.append(
+            f"{argument}: all that it matches lies in the output folder; name files one by one, or another -o"
+        )
+    elif not found:
         missing.append(f"{argument}: no file of such a name")
-    return [Input(path, path.parent.relative_to(root), path.stem) for path in found]
+    return [Input(path, path.parent.relative_to(root), _name(path)) for path in found]
+
+
+def _name(path: Path) -> str:
+    """A file's name without its extension, or with it where there is nothing else but dots."""
+    return path.stem if path.stem.strip(".") else path.name
 
 
 def _walk(folder: Path, without: Path | None, missing: list[str]) -> list[Input]:
@@ -87,7 +101,7 @@ def _walk(folder: Path, without: Path | None, missing: list[str]) -> list[Input]
         for name in sorted(files):
             path = here / name
             if path.suffix.lower() in EXTENSIONS and not name.startswith("."):
-                found.append(Input(path, here.relative_to(folder), path.stem))
+                found.append(Input(path, here.relative_to(folder), _name(path)))
     return found
 
 
@@ -121,6 +135,14 @@ def _told_apart(items: list[Input]) -> list[Input]:
             for new in change([item for item in group if str(item.source) != "-"])
         }
         items = [changed.get(item.source, item) for item in items]
+    taken: set[PurePath] = set()
+    for place, item in enumerate(items):  # what came apart may have fallen onto something else
+        name, number = item.name, 1
+        while item.folder / name in taken:
+            number += 1
+            name = f"{item.name}-{number}"
+        taken.add(item.folder / name)
+        items[place] = replace(item, name=name)
     return items
 
 
@@ -138,7 +160,8 @@ def targets(
     Raises InputError for another field, for a stem whose name or place would leave ``output``, for two results of one
     place and for a result in the place of an input.
     """
-    for stem in (*stems, model):
+    _check_fields(template)
+    for stem in (*stems, *([model] if "{model}" in template else [])):
         if not stem or stem.startswith(".") or any(c in stem for c in "/\\\0"):
             raise InputError(f"{stem!r} cannot be part of a file's name")
     made: dict[Input, dict[str, Path]] = {}
@@ -156,10 +179,10 @@ def targets(
             relative = _filled(template, values)
             place = output / relative
             if place in taken:
-                both = {str(taken[place].source), str(item.source)}
+                both = sorted({str(taken[place].source), str(item.source)})
+                who = f"two stems of {both[0]} would be" if len(both) == 1 else f"{' and '.join(both)} would both write"
                 raise InputError(
-                    f"--filename-template {template!r}: {' and '.join(sorted(both))} would both write {place}; "
-                    "use {folder}, {name} and {stem}"
+                    f"--filename-template {template!r}: {who} {place}; use {{folder}}, {{name}} and {{stem}}"
                 )
             taken[place] = item
             made[item][stem] = place
@@ -171,22 +194,31 @@ def targets(
     return made
 
 
-def _filled(template: str, values: Mapping[str, str]) -> PurePath:
+def _check_fields(template: str) -> None:
+    fields = ", ".join(f"{{{name}}}" for name in FIELDS)
     try:
-        text = template.format_map(values)
-    except (KeyError, ValueError, IndexError, AttributeError):
-        fields = ", ".join(f"{{{name}}}" for name in FIELDS)
+        for _, name, form, conversion in Formatter().parse(template):
+            if name is not None and (name not in FIELDS or form or conversion):
+                raise ValueError
+    except ValueError:
         raise InputError(f"--filename-template {template!r}: the fields are {fields}") from None
+
+
+def _filled(template: str, values: Mapping[str, str]) -> PurePath:
+    text = template.format_map(values)
     relative = PurePath(text)
     if relative.is_absolute() or ".." in relative.parts or not relative.name or "\0" in text:
         raise InputError(f"--filename-template {template!r}: gives {text!r}, which is no file's name in the folder")
     return relative
 
 
-def is_finished(source: io.AudioInfo, places: Iterable[Path], *, frames: int | None) -> bool:
+def is_finished(
+    source: io.AudioInfo, places: Iterable[Path], *, frames: int | None, kind: tuple[str, str] | None = None
+) -> bool:
     """Whether every result is there, whole, at the rate and channels of ``source``, and not older than its file.
 
-    ``frames``: how long it must be, or None where the format does not keep that exactly.
+    ``frames``: how long it must be, or None where the format does not keep that exactly; ``kind``: its format and
+    subtype.
     """
     try:
         changed = Path(source.path).stat().st_mtime_ns
@@ -197,6 +229,8 @@ def is_finished(source: io.AudioInfo, places: Iterable[Path], *, frames: int | N
             if (about.sample_rate, about.channels) != (source.sample_rate, source.channels):
                 return False
             if frames is not None and about.frames != frames:
+                return False
+            if kind is not None and (about.format, about.subtype) != kind:
                 return False
     except (OSError, InputError):
         return False

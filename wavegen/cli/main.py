@@ -22,6 +22,7 @@ USAGE = 2
 INTERRUPTED = 130
 BROKEN_PIPE = 141  # what a shell reports of a program that SIGPIPE ended
 FAULT = 1
+SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")  # to end; not every system has them all
 
 app = typer.Typer(
     name="wavegen",
@@ -92,7 +93,9 @@ def main(arguments: list[str] | None = None) -> int:
         return end.exit_code
     except BaseException as error:
         if is_program:
-            signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second ctrl-C must not disturb the way out
+            for name in SIGNALS:  # a second one must not disturb the way out
+                if hasattr(signal, name):
+                    signal.signal(getattr(signal, name), signal.SIG_IGN)
         if report.debug:
             traceback.print_exception(error)
         status = _leave(error)
@@ -118,7 +121,7 @@ def _prepare_process() -> None:
         sys.stdin = open(os.devnull, encoding="utf-8")  # noqa: SIM115 - open until the process ends
     if sys.stderr is None:
         sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
-    for name in ("SIGTERM", "SIGHUP"):
+    for name in SIGNALS[1:]:
         number = getattr(signal, name, None)
         if number is not None and signal.getsignal(number) is signal.SIG_DFL:  # nohup has it ignored
             signal.signal(number, _terminate)

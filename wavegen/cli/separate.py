@@ -103,6 +103,8 @@ def separate(
         raise InputError(f"--format: must be one of {', '.join(FORMATS)}, not {format_}")
     if float32 and bit_depth not in (None, "float"):
         raise InputError(f"--float32 and --bit-depth {bit_depth} exclude each other")
+    if not model:
+        raise InputError("--model: names no model")
     subtype = options.subtype("float" if float32 else bit_depth)
     to_stdout = str(output) == "-"
     if to_stdout and (plot or dry_run):
@@ -113,6 +115,7 @@ def separate(
 
     from wavegen import separation_jobs
     from wavegen.audio import batch, io, plots
+    from wavegen.checkpoints.registry import DEFAULTS
 
     how = separation_jobs.Separation(asked, two_stems, residual, shifts, overlap, segment, seed, device)
     file_format = separation_jobs.FileFormat(FORMATS[format_.lower()] if format_ else None, subtype, normalize)
@@ -149,7 +152,8 @@ def separate(
             return "png" if plot and stem == SHEET else _extension(file_format, abouts[item])
 
         drawn = (*names, SHEET) if plot else names
-        targets = batch.targets(abouts, output, template, drawn, ext=extension, model=Path(model).stem)
+        label = DEFAULTS["separator"] if model == "default" else Path(model).stem
+        targets = batch.targets(abouts, output, template, drawn, ext=extension, model=label)
         finished = set() if overwrite else {i for i in abouts if _finished(abouts[i], targets[i], file_format, part)}
     tasks = []
     for item, about in abouts.items():
@@ -245,12 +249,13 @@ def _extension(file_format: "FileFormat", about: "AudioInfo | None") -> str:
 def _finished(about: "AudioInfo | None", places: dict[str, Path], file_format: "FileFormat", part: "Part") -> bool:
     from wavegen.audio import batch
 
-    if about is None:
+    if about is None or part != type(part)():  # nothing there says which part of its file it is
         return False
     if SHEET in places and not os.path.isfile(places[SHEET]):
         return False
     frames = part.samples(about)[1] if file_format.keeps_length(about) else None
-    return batch.is_finished(about, [p for name, p in places.items() if name != SHEET], frames=frames)
+    results = [p for name, p in places.items() if name != SHEET]
+    return batch.is_finished(about, results, frames=frames, kind=file_format.of(about))
 
 
 def _follow(

@@ -219,6 +219,8 @@ def _crossfade(before: Tensor, after: Tensor) -> Tensor:
 
 def _checked(model: Separator, chunk: Tensor) -> tuple[Tensor, ...]:
     """A chunk of the input in blocks of a few seconds at most, so that a long one is never copied as a whole."""
+    if not isinstance(chunk, Tensor) or not chunk.is_floating_point():
+        raise InputError(f"chunks must be tensors of floats, not {getattr(chunk, 'dtype', type(chunk).__name__)}")
     if chunk.dim() != 2:
         raise InputError(f"chunks must be (channels, samples), not {tuple(chunk.shape)}")
     model.check(chunk[None])

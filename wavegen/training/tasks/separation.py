@@ -93,8 +93,8 @@ class SongsConfig:
     validation: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if not self.weight > 0:
-            raise InputError(f"task.data.songs.weight must be positive, not {self.weight}")
+        if not 0 < self.weight <= 1e6:
+            raise InputError(f"task.data.songs.weight must be positive, 1e6 at most, not {self.weight}")
 
     def items(self, data: Path, split: str) -> list[stem_folders.StemFiles]:
         """The songs of "train" or "validation"; InputError for one that is named and not there."""
@@ -259,8 +259,8 @@ class AdversarialConfig:
 
     def __post_init__(self) -> None:
         for name in ("weight", "feature_weight", "rate"):
-            if not getattr(self, name) >= 0:
-                raise InputError(f"task.adversarial.{name} must not be negative: {getattr(self, name)}")
+            if not 0 <= getattr(self, name) < math.inf:
+                raise InputError(f"task.adversarial.{name} must be 0 or more, and finite, not {getattr(self, name)}")
         if not 0 <= self.begin <= 1:
             raise InputError(f"task.adversarial.begin must lie in [0, 1], not {self.begin}")
 
@@ -316,12 +316,12 @@ class _Common:
 
     def __post_init__(self) -> None:
         require_batch(self.batch)
-        for name in ("seconds", "validation", "validation_seconds", "limit_db"):
-            if not getattr(self, name) > 0:
-                raise InputError(f"task.{name} must be positive, not {getattr(self, name)}")
+        for name, most in (("seconds", 600), ("validation", 100_000), ("validation_seconds", 600), ("limit_db", 200)):
+            if not 0 < getattr(self, name) <= most:
+                raise InputError(f"task.{name} must be positive, {most} at most, not {getattr(self, name)}")
         for name in ("stft_weight", "snr_weight"):
-            if not getattr(self, name) >= 0:
-                raise InputError(f"task.{name} must not be negative: {getattr(self, name)}")
+            if not 0 <= getattr(self, name) < math.inf:
+                raise InputError(f"task.{name} must be 0 or more, and finite, not {getattr(self, name)}")
         if not self.stft_sizes or min(self.stft_sizes) < 4:
             raise InputError(f"task.stft_sizes must be FFT sizes of 4 or more, not {self.stft_sizes}")
         if self.spectral and self.adversarial.used:
@@ -363,8 +363,8 @@ class ClusteringTaskConfig(_Common):
         super().__post_init__()
         if not 0 <= self.alpha <= 1:
             raise InputError(f"task.alpha must lie in [0, 1], not {self.alpha}")
-        if not self.range_db > 0:
-            raise InputError(f"task.range_db must be positive, not {self.range_db}")
+        if not 0 < self.range_db < math.inf:
+            raise InputError(f"task.range_db must be positive and finite, not {self.range_db}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -392,8 +392,8 @@ class SeparationVAETaskConfig(_Common):
     def __post_init__(self) -> None:
         super().__post_init__()
         for name in ("beta", "free_bits", "kl_rise", "magnitude_weight", "pitch_weight", "family_weight"):
-            if not getattr(self, name) >= 0:
-                raise InputError(f"task.{name} must not be negative: {getattr(self, name)}")
+            if not 0 <= getattr(self, name) < math.inf:
+                raise InputError(f"task.{name} must be 0 or more, and finite, not {getattr(self, name)}")
         if self.heads_only and self.data.kind != "songs":
             raise InputError("task.heads_only: notes and instruments are known of task.data.kind songs alone")
         if self.heads_only and (self.adversarial.used or not (self.pitch_weight or self.family_weight)):

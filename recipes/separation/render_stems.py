@@ -1,7 +1,7 @@
 """Songs with aligned stems and labels, rendered from General MIDI scores by FluidSynth: 44.1 kHz, stereo, int16.
 
     python recipes/separation/render_stems.py OUTPUT --freedoom DIR --groove DIR --chorales FILE --soundfonts FILE... \
-        [--minutes 120] [--seed 5]
+        [--minutes 120] [--chorale-share 0.35] [--seed 5]
 
 A song is half a minute: an excerpt of a Freedoom score with all its tracks, or a chorale whose four voices are given
 to four instruments, with drums of Groove at its tempo. SoundFont, programs (within their family), tempo, transposition,
@@ -174,13 +174,13 @@ def repeated(notes: Notes, length: float) -> Notes:
     return np.concatenate([notes + np.array([k * length, 0, 0, 0]) for k in range(times)])
 
 
-def plan(number: int, corpora: dict[str, list[Piece]], seed: int) -> Song:
-    """Song ``number``: a function of the corpora, the number and the seed."""
+def plan(number: int, corpora: dict[str, list[Piece]], seed: int, chorale_share: float = CHORALES) -> Song:
+    """Song ``number``: a function of the corpora, the number, the seed and the share."""
     rng = np.random.default_rng([seed, number])
     split = SPLITS[int(np.searchsorted(np.cumsum([SHARES[s] for s in SPLITS]), rng.random()))]
     scores, chorales, beats = ([p for p in corpora[name] if p.split == split] for name in ("freedoom", "jsb", "groove"))
     for _ in range(50):
-        chorale = rng.random() < CHORALES
+        chorale = rng.random() < chorale_share
         piece = (chorales if chorale else scores)[rng.integers(len(chorales if chorale else scores))]
         parts, facts = chorale_song(piece, beats, rng) if chorale else freedoom_song(piece, rng)
         if len({part.stem for part in parts}) >= 3 and sum(len(part.notes) for part in parts) >= 60:
@@ -316,6 +316,7 @@ def main() -> None:
     parser.add_argument("--chorales", type=Path, required=True)
     parser.add_argument("--soundfonts", type=Path, nargs="+", required=True)
     parser.add_argument("--minutes", type=float, default=120.0, help="of mixes")
+    parser.add_argument("--chorale-share", type=float, default=CHORALES, help="of the songs, from 0 to 1")
     parser.add_argument("--seed", type=int, default=5)
     options = parser.parse_args()
     try:
@@ -327,7 +328,8 @@ def main() -> None:
         }
         count = max(1, round(options.minutes * 60 / SECONDS))
         for first in range(0, count, PER_CALL):
-            songs = [plan(number, corpora, options.seed) for number in range(first, min(first + PER_CALL, count))]
+            numbers = range(first, min(first + PER_CALL, count))
+            songs = [plan(number, corpora, options.seed, options.chorale_share) for number in numbers]
             if all((options.output / song.split / song.id).is_dir() for song in songs):
                 continue
             for song in songs:

@@ -176,10 +176,10 @@ class Augmentation:
 
     remix: the share of examples whose sources come from songs and places of their own. gain_db: of each source.
     flip, swap: the chance that a source's polarity is turned, or its channels exchanged. silent: the chance that a
-    source is left out; the last one that sounds never is. transpose: by how many semitones, at random between two
-    numbers, each source of a remixed example is played faster or slower. lowpass: the chance that all sources together
-    lose what is above some frequency, so that no source is told by where it ends; mono: that they are all mono, so that
-    none is told by that.
+    source is left out; the last one that sounds never is. transpose: by how many semitones, at random from one number
+    to another, each source of a remixed example is played faster or slower. lowpass: the chance that all sources
+    together lose what is above some frequency, so that no source is told by where it ends; mono: that they are all
+    mono, so that none is told by that.
     """
 
     remix: float = 0.5
@@ -187,7 +187,7 @@ class Augmentation:
     flip: float = 0.5
     swap: float = 0.5
     silent: float = 0.05
-    transpose: tuple[float, float] = (0.0, 0.0)
+    transpose: tuple[int, int] = (0, 0)
     lowpass: float = 0.0
     mono: float = 0.0
 
@@ -195,10 +195,9 @@ class Augmentation:
         for name in ("remix", "flip", "swap", "silent", "lowpass", "mono"):
             if not 0 <= getattr(self, name) <= 1:
                 raise InputError(f"Augmentation.{name} must be a chance, from 0 to 1, not {getattr(self, name)}")
-        if len(self.transpose) != 2 or not -12 <= self.transpose[0] <= self.transpose[1] <= 12:
-            raise InputError(
-                f"Augmentation.transpose must be two values from -12 to 12 semitones, not {self.transpose}"
-            )
+        whole = all(isinstance(semitones, int) for semitones in self.transpose)
+        if len(self.transpose) != 2 or not whole or not -12 <= self.transpose[0] <= self.transpose[1] <= 12:
+            raise InputError(f"Augmentation.transpose must be two whole numbers from -12 to 12, not {self.transpose}")
         if len(self.gain_db) != 2 or not -60 <= self.gain_db[0] <= self.gain_db[1] <= 60:
             raise InputError(f"Augmentation.gain_db must be two values from -60 to 60 dB, not {self.gain_db}")
 
@@ -237,12 +236,16 @@ class LabelledExample:
 
 @dataclass(frozen=True)
 class _Cut:
-    """Where a source is taken from, and how fast it is played; no stems: silence."""
+    """Where a source is taken from, and by how many semitones it is played faster; no stems: silence."""
 
     song: int
     start: float
     stems: tuple[str, ...]
-    speed: float = 1.0
+    semitones: int = 0
+
+    @property
+    def speed(self) -> float:
+        return float(2 ** (self.semitones / 12))
 
 
 class StemSet:
@@ -323,12 +326,7 @@ class StemSet:
         return self._draw(rng, seconds)[1]
 
     def labelled_example(self, rng: np.random.Generator, seconds: float, hop: int) -> LabelledExample:
-        """The same example as :meth:`example` draws, with its labels every ``hop`` samples.
-
-        InputError with transposed sources, whose notes are not those of the labels.
-        """
-        if self.augmentation.transpose != (0.0, 0.0):
-            raise InputError("labels say nothing of transposed sources; leave Augmentation.transpose out")
+        """The same example as :meth:`example` draws, with its labels every ``hop`` samples."""
         cuts, sources = self._draw(rng, seconds)
         frames = sources.shape[-1] // hop + 1
         pitches = np.full((len(cuts), frames), UNVOICED, np.int64)
@@ -343,7 +341,10 @@ class StemSet:
                 families[place] = STEMS.index(cut.stems[0]) if cut.stems[0] in STEMS else -1
             tuned = [self._notes(song, stem).notes for stem in cut.stems if stem != "drums"]
             if tuned:
-                pitches[place] = frame_pitches(np.concatenate(tuned), cut.start, frames, hop, self.sample_rate)
+                notes = np.concatenate(tuned)
+                notes[:, :2] = cut.start + (notes[:, :2] - cut.start) / cut.speed
+                notes[:, 2] = np.clip(notes[:, 2] + cut.semitones, 0, 127)
+                pitches[place] = frame_pitches(notes, cut.start, frames, hop, self.sample_rate)
         return LabelledExample(sources, pitches, families, labelled)
 
     def song(self, index: int, *, start: float = 0.0, seconds: float | None = None) -> Samples:
@@ -398,9 +399,10 @@ class StemSet:
                 continue
             for last in (False,) * (TRIES - 1) + (True,):
                 index = int(rng.choice(len(self.songs), p=self._chances[name]))
-                speed = 2 ** (rng.uniform(*self.augmentation.transpose) / 12)
-                start = self._place(rng, self.songs[index], seconds * speed)
-                cut = _Cut(index, start, self._chosen(rng, index, name, set()), speed)
+                low, high = self.augmentation.transpose
+                semitones = int(rng.integers(low, high + 1)) if low < high else low
+                start = self._place(rng, self.songs[index], seconds * 2 ** (semitones / 12))
+                cut = _Cut(index, start, self._chosen(rng, index, name, set()), semitones)
                 part = self._cut(cut, count)
                 if last or not _silent(part):
                     break

@@ -138,7 +138,7 @@ class MixtureConfig:
     remix: float = 0.5
     gain_db: tuple[float, ...] = (-6.0, 6.0)
     silent: float = 0.05
-    transpose: tuple[float, ...] = (0.0, 0.0)
+    transpose: tuple[int, ...] = (0, 0)
     lowpass: float = 0.0
     mono: float = 0.0
     level_db: tuple[float, ...] = (-5.0, 5.0)
@@ -174,7 +174,7 @@ class MixtureConfig:
                 remix=self.remix,
                 gain_db=_pair(self.gain_db),
                 silent=self.silent,
-                transpose=_pair(self.transpose),
+                transpose=(self.transpose[0], self.transpose[1]),
                 lowpass=self.lowpass,
                 mono=self.mono,
             )

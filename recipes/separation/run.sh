@@ -16,9 +16,10 @@ data="$runs/separation-data"
 mkdir -p "$data"
 ln -sfn "$folder/speech" "$data/speech"
 ln -sfn "$folder/stems" "$data/songs"
-"${PYTHON:-python}" "$here/render_stems.py" "$data/stems" --freedoom "$folder/freedoom-midi" \
-    --groove "$folder/groove-midi" --chorales "$folder/jsb-chorales/Jsb16thSeparated.json" \
-    --soundfonts "$folder"/soundfonts/*.sf*
+scores=(--freedoom "$folder/freedoom-midi" --groove "$folder/groove-midi"
+    --chorales "$folder/jsb-chorales/Jsb16thSeparated.json" --soundfonts "$folder"/soundfonts/*.sf*)
+"${PYTHON:-python}" "$here/render_stems.py" "$data/stems" "${scores[@]}" --minutes 240
+"${PYTHON:-python}" "$here/render_stems.py" "$data/chorales" "${scores[@]}" --minutes 200 --chorale-share 1 --seed 6
 "${PYTHON:-python}" "$here/render_basses.py" "$data/basses"
 
 stage separator-music "$here/music.yaml"

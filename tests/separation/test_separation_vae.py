@@ -47,7 +47,7 @@ def waveforms(model: SeparationVAE, out: VAEOutput, samples: int = 1600) -> torc
 
 @pytest.mark.parametrize("model", [lstm(), lstm(view=0), tcn()], ids=["lstm", "blind", "tcn"])
 def test_shapes(model: SeparationVAE) -> None:
-    out = model.analyse(noise())
+    out = model.eval().analyse(noise())
     sources = waveforms(model, out)
     assert sources.shape == (2, 2, 1, 1600)
     assert out.log_magnitude.shape == (2, 2, 129, 26)

@@ -20,6 +20,7 @@ from wavegen.separation.masking import HarmonicSums, Transform, log_magnitude, m
 UNVOICED = 128
 """The class of the pitch head beside the 128 MIDI pitches."""
 TIMBRE = 64  # mel bands of a separated source that its family is read off
+DROPPED = 0.2  # of what the heads' layers say, while they learn: melodies are few
 LOUDEST = 8.0  # natural logarithm of a magnitude, above which no bin of a mix of RMS 1 lies
 
 
@@ -67,7 +68,7 @@ class SeparationVAE(Separator):
         timbre = mel_means(spec.sample_rate, config.n_fft, config.hop, TIMBRE)
         self.register_buffer("timbre", timbre, persistent=False)
         self.pitch = PitchHead(config.units + 2 * self.sums.pitches, config.heads)
-        self.family = FamilyHead(config.units + TIMBRE, config.heads, config.families)
+        self.family = FamilyHead(config.units + 2 * TIMBRE, config.heads, config.families)
 
     @abstractmethod
     def encode_levels(self, levels: Tensor, sums: Tensor) -> tuple[Tensor, Tensor]:
@@ -122,13 +123,15 @@ class SeparationVAE(Separator):
 
         The heads do not teach the separation by what they are shown of it, only by the latents.
         """
-        source = (masks.detach() * levels[:, None]).flatten(0, 1)
+        masks = masks.detach()
+        source = (masks * levels[:, None]).flatten(0, 1)
         source = source / source.square().mean(dim=(1, 2), keepdim=True).sqrt().clamp(min=1e-4)
         flat, sums = z.flatten(0, 1), self.sums(source)
         timbre = log_magnitude(torch.matmul(self.timbre, source))
+        owned = torch.matmul(self.timbre, masks.flatten(0, 1))  # where nothing else sounds, it is heard best
         pitch = self.pitch(torch.cat([flat, sums, mix_sums.repeat_interleave(z.shape[1], dim=0)], dim=1))
         pitch[:, HarmonicSums.LOWEST : HarmonicSums.HIGHEST + 1] += sums
-        family = self.family(torch.cat([flat, timbre], dim=1))
+        family = self.family(torch.cat([flat, timbre, owned], dim=1))
         return Reading(pitch.reshape(*z.shape[:2], *pitch.shape[1:]), family.reshape(*z.shape[:2], -1))
 
 
@@ -161,7 +164,7 @@ class PitchHead(nn.Module):
 
 
 class FamilyHead(nn.Module):
-    """Latents and mel bands (batch, inputs, frames) → logits (batch, families).
+    """Latents, mel bands and the source's share of each (batch, inputs, frames) → logits (batch, families).
 
     Of the mean and deviation over the frames that the head attends to (Okabe et al. 2018, "Attentive statistics
     pooling").
@@ -187,6 +190,8 @@ def _layers(inputs: int, hidden: int) -> nn.Sequential:
     return nn.Sequential(
         nn.Conv1d(inputs, hidden, 5, padding=2),
         nn.GELU(),
+        nn.Dropout(DROPPED),
         nn.Conv1d(hidden, hidden, 5, padding=4, dilation=2),
         nn.GELU(),
+        nn.Dropout(DROPPED),
     )

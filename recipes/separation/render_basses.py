@@ -1,9 +1,10 @@
 """Electronic basses, synthesised: 44.1 kHz, stereo, int16. General MIDI has few, and none that is all fundamental.
 
-    python recipes/separation/render_basses.py OUTPUT [--count 80] [--seed 5]
+    python recipes/separation/render_basses.py OUTPUT [--count 160] [--seed 5]
 
 A piece is half a minute of one sound on one pattern of 16 steps that is moved and varied: 28 to 110 Hz, sine to
-sawtooth, with a brightness that follows each note, glides, drive, and often ducking on the beat. Written as
+sawtooth, with a brightness that follows each note, glides, drive, often ducking on the beat, and often a pitch that
+drops into each note as a bass drum's does, which only its length then tells from one. Written as
 OUTPUT/<split>/<number>/bass.npy, (samples, 2), and labels.json. Pieces that are there already are kept.
 """
 
@@ -69,12 +70,15 @@ def bass(rng: np.random.Generator) -> NDArray[np.int16]:
     which = np.minimum((np.arange(count) / (step * RATE)).astype(int), int(SECONDS / step))
     line, on, sounds = steps(rng, which[-1] + 1)
     pitch = smoothed(line[which], rng.choice((0.002, 0.02, 0.06)))
-    hertz = 2 ** (rng.uniform(np.log2(28), np.log2(60))) * 2 ** (pitch / 12)
     starts = np.flatnonzero(on) * step
     since = (
         np.arange(count) / RATE - starts[np.maximum(np.searchsorted(starts, np.arange(count) / RATE, "right") - 1, 0)]
     )
-    held, decay = rng.uniform(0, 1), rng.uniform(0.1, 1.5)
+    struck = rng.random() < 0.45
+    if struck:
+        pitch = pitch + rng.uniform(4, 30) * np.exp(-since / rng.uniform(0.008, 0.06))
+    hertz = 2 ** (rng.uniform(np.log2(28), np.log2(60))) * 2 ** (pitch / 12)
+    held, decay = (0.0, rng.uniform(0.25, 1.5)) if struck else (rng.uniform(0, 1), rng.uniform(0.1, 1.5))
     loudness = smoothed((held + (1 - held) * np.exp(-since / decay)) * sounds[which], 0.004)
     brightness = rng.uniform(0, 0.4) + rng.uniform(0, 0.8) * np.exp(-since / rng.uniform(0.03, 0.6))
     wobble = rng.uniform(0, 0.5) * (rng.random() < 0.2)
@@ -115,7 +119,7 @@ def smoothed(x: Floats, seconds: float) -> Floats:
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("output", type=Path)
-    parser.add_argument("--count", type=int, default=80)
+    parser.add_argument("--count", type=int, default=160)
     parser.add_argument("--seed", type=int, default=5)
     options = parser.parse_args(arguments)
     for number in range(options.count):

@@ -20,6 +20,7 @@ from wavegen.separation.masking import HarmonicSums, Transform, log_magnitude, m
 UNVOICED = 128
 """The class of the pitch head beside the 128 MIDI pitches."""
 TIMBRE = 64  # mel bands of a separated source that its family is read off
+SPACED = 0.04  # seconds between the frames that a head's later layers look at, half a second to either side in all
 DROPPED = 0.2  # of what the heads' layers say, while they learn: melodies are few
 LOUDEST = 8.0  # natural logarithm of a magnitude, above which no bin of a mix of RMS 1 lies
 
@@ -67,8 +68,9 @@ class SeparationVAE(Separator):
         self.sums = HarmonicSums(spec.sample_rate, config.n_fft)
         timbre = mel_means(spec.sample_rate, config.n_fft, config.hop, TIMBRE)
         self.register_buffer("timbre", timbre, persistent=False)
-        self.pitch = PitchHead(config.units + 2 * self.sums.pitches, config.heads)
-        self.family = FamilyHead(config.units + 2 * TIMBRE, config.heads, config.families)
+        step = max(1, round(SPACED * spec.sample_rate / config.hop))
+        self.pitch = PitchHead(config.units + 2 * self.sums.pitches, config.heads, step)
+        self.family = FamilyHead(config.units + 2 * TIMBRE, config.heads, step, config.families)
 
     @abstractmethod
     def encode_levels(self, levels: Tensor, sums: Tensor) -> tuple[Tensor, Tensor]:
@@ -153,9 +155,9 @@ class PitchHead(nn.Module):
     (batch, 129, frames), to which the source's own sum at a pitch is added.
     """
 
-    def __init__(self, inputs: int, hidden: int) -> None:
+    def __init__(self, inputs: int, hidden: int, step: int) -> None:
         super().__init__()
-        self.layers = _layers(inputs, hidden)
+        self.layers = _layers(inputs, hidden, step)
         self.outlet = nn.Conv1d(hidden, UNVOICED + 1, 1)
 
     def forward(self, z: Tensor) -> Tensor:
@@ -170,9 +172,9 @@ class FamilyHead(nn.Module):
     pooling").
     """
 
-    def __init__(self, inputs: int, hidden: int, families: int) -> None:
+    def __init__(self, inputs: int, hidden: int, step: int, families: int) -> None:
         super().__init__()
-        self.layers = _layers(inputs, hidden)
+        self.layers = _layers(inputs, hidden, step)
         self.attention = nn.Conv1d(hidden, 1, 1)
         self.outlet = nn.Linear(2 * hidden, families)
 
@@ -185,13 +187,10 @@ class FamilyHead(nn.Module):
         return logits.float()
 
 
-def _layers(inputs: int, hidden: int) -> nn.Sequential:
-    """Convolutions (batch, inputs, frames) → (batch, hidden, frames) that see 6 frames to either side."""
-    return nn.Sequential(
-        nn.Conv1d(inputs, hidden, 5, padding=2),
-        nn.GELU(),
-        nn.Dropout(DROPPED),
-        nn.Conv1d(hidden, hidden, 5, padding=4, dilation=2),
-        nn.GELU(),
-        nn.Dropout(DROPPED),
-    )
+def _layers(inputs: int, hidden: int, step: int) -> nn.Sequential:
+    """Convolutions (batch, inputs, frames) → (batch, hidden, frames), the later ones 2 and 4 ``step`` frames wide."""
+    made: list[nn.Module] = []
+    for dilation in (1, 2 * step, 4 * step):
+        made += [nn.Conv1d(inputs, hidden, 5, padding=2 * dilation, dilation=dilation), nn.GELU(), nn.Dropout(DROPPED)]
+        inputs = hidden
+    return nn.Sequential(*made)

@@ -134,7 +134,9 @@ def separate(
     samples.
     """
     if not isinstance(audio, Audio):
-        raise InputError(f"audio must be a wavegen.Audio, not {type(audio).__name__}")
+        raise InputError(
+            f"audio must be a wavegen.Audio, as wavegen.audio.io.read(path) gives it, not {type(audio).__name__}"
+        )
     if audio.samples.shape[1] == 0:
         raise InputError("audio: no samples to separate")
     if isinstance(stems, str) or not isinstance(stems, Sequence):

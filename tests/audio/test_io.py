@@ -440,12 +440,14 @@ def test_unreadable_paths(tmp_path: Path, use: object) -> None:
     (tmp_path / "text.wav").write_text("not audio at all\n" * 100)
     (tmp_path / "noise.mp3").write_bytes(np.random.default_rng(0).bytes(20000))
     (tmp_path / "samples.raw").write_bytes(bytes(1000))
+    (tmp_path / "song.m4a").write_bytes(b"\0\0\0\x20ftypM4A " + bytes(1000))
     for name, reason in {
         "missing.wav": "No such file",
         "": "directory",
         "empty.wav": "empty",
         "text.wav": "not an audio file",
         "noise.mp3": "not an audio file",
+        "song.m4a": ".m4a files are not read; convert it",
         "samples.raw": "not an audio file",
         "no\0name.wav": "null",
     }.items():

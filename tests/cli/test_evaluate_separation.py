@@ -210,7 +210,7 @@ def test_the_default_model_is_used(data: Path, models: Path, monkeypatch: pytest
 
     monkeypatch.setitem(DEFAULTS, "separator", str(models / "tiny.safetensors"))
     assert main(["evaluate", "separation", "--data", str(data), "--limit", "1", "-o", "a.json"]) == 0
-    assert json.loads(Path("a.json").read_text())["scored"] == {"default": "default"}
+    assert json.loads(Path("a.json").read_text())["scored"] == {"tiny": str(models / "tiny.safetensors")}
 
 
 def test_help_loads_nothing_heavy() -> None:

@@ -33,6 +33,7 @@ Samples = NDArray[np.float32]
 _BLOCK = 1 << 16  # samples of each channel handled at once; libsndfile's Vorbis encoder overflows the stack beyond some
 _SPOOL_BYTES = 1 << 26  # of a standard stream held in memory before it goes to a temporary file
 _MAX_CHANNELS = 256
+_OTHERS = (".m4a", ".mp4", ".aac", ".wma")  # what people have too, and libsndfile does not read
 _UNKNOWN_SIZE = 0xFFFFFFFF
 _MAX_RATE = 2**31 - 1  # Hz; no file holds more
 _UNKNOWN_FRAMES = 1 << 62  # libsndfile gives 2^63 - 1 for a stream whose header leaves the length open
@@ -234,6 +235,9 @@ class _Decoder:
                 sound = stack.enter_context(soundfile.SoundFile(self._guard))
             except soundfile.LibsndfileError:
                 self._raise_read_error(name)
+                kind = os.path.splitext(str(name))[1].lower()
+                if kind in _OTHERS:
+                    raise InputError(f"{name}: {kind} files are not read; convert it to WAV or FLAC") from None
                 raise InputError(f"{name}: not an audio file that can be read, or its header is damaged") from None
             sound.seekable = lambda: False  # or soundfile seeks after each block, which breaks MP3 decoding there
             self._sound = sound

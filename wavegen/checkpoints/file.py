@@ -103,7 +103,7 @@ def load(name_or_path: str | Path, device: str = "cpu", *, role: str | None = No
     """
     from safetensors.torch import load_file
 
-    path = resolve(name_or_path)
+    path = resolve(name_or_path, role)
     header = read_header(path)
     kind = KINDS.get(header.kind)
     if kind is None:

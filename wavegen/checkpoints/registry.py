@@ -52,10 +52,10 @@ def list_models() -> list[ModelCard]:
     return cards
 
 
-def resolve(name_or_path: str | Path) -> Path:
+def resolve(name_or_path: str | Path, role: str | None = None) -> Path:
     """The file behind a name or path; a kind ("wavenet") stands for its shipped model, the default or first by name.
 
-    InputError names the shipped models if it is none of these.
+    InputError names the shipped models, those of a ``role`` alone if it is given, if it is none of these.
     """
     if not isinstance(name_or_path, str | Path):
         raise InputError(f"a model is named by a str or a Path, not {type(name_or_path).__name__}")
@@ -71,8 +71,10 @@ def resolve(name_or_path: str | Path) -> Path:
             return given
     except OSError as error:  # a name too long for the file system, for one
         raise InputError(f"no model named {str(name_or_path)[:40]!r}: {error.strerror}") from None
-    names = ", ".join(f"{model.name} ({model.kind})" for model in list_models()) or "none"
-    raise InputError(f"no model named {str(name_or_path)!r}; shipped are: {names}")
+    fitting = [model for model in list_models() if role is None or KINDS[model.kind].role == role]
+    names = ", ".join(f"{model.name} ({model.kind})" for model in fitting) or "none"
+    published = "; or give a file, published ones too" if role == "separator" else ""
+    raise InputError(f"no model named {str(name_or_path)!r}; shipped are: {names}{published}")
 
 
 def _of_kind(kind: str) -> ModelCard | None:

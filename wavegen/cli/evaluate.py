@@ -187,10 +187,12 @@ def evaluate_separation(
         raise InputError("--stems: names no source")
 
     from wavegen import separation_jobs
+    from wavegen.checkpoints.registry import DEFAULTS
     from wavegen.evaluation import separation_files
 
     how = separation_jobs.Separation(shifts=shifts, overlap=overlap, segment=segment, seed=seed, device=device)
     given, folders = models or ([] if estimates else ["default"]), estimates or []
+    given = [DEFAULTS["separator"] if name == "default" else name for name in given]
     names = separation_files.row_names([*given, *map(str, folders)])
     files = separation_files.held_out(data, layout=layout, split=split, variant=variant, limit=limit)
     trial = separation_files.plan(

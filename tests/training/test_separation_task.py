@@ -303,13 +303,14 @@ def test_the_autoencoders_learn(
 
 
 def test_heads_alone_learn_of_a_separation_that_stands_still(data: Path, tmp_path: Path) -> None:
-    task = vae(data, tmp_path, heads_only=True, spectral=True, loss="snr")
+    task = vae(data, tmp_path, heads_only=True, spectral=True, loss="snr", memory=3, replayed=2)
     before = {name: value.clone() for name, value in task.model.state_dict().items()}
     trainer = Trainer(task, LOOP, tmp_path / "run")
     batch = task.batch(0, 0, 1)
     logs = [trainer._step(batch) for _ in range(40)]
     changed = {name.split(".")[0] for name, value in task.model.state_dict().items() if not value.equal(before[name])}
     assert changed == {"pitch", "family"}
+    assert len(task.remembered) == 3
     assert logs[-1]["pitch"] < 0.5 * logs[0]["pitch"]
     assert logs[-1]["family"] < 0.5 * logs[0]["family"]
 
@@ -405,6 +406,7 @@ def test_bad_settings(data: Path, tmp_path: Path, settings: dict[str, Any], mess
     [
         ({"beta": -1.0}, r"task\.beta"),
         ({"heads_only": True, "data": SPEAKERS}, r"task\.heads_only: notes and instruments are known"),
+        ({"replayed": -1}, r"task\.memory 250 and task\.replayed -1"),
         ({"heads_only": True, "pitch_weight": 0.0, "family_weight": 0.0}, r"task\.heads_only: nothing but"),
         ({"heads_only": True, "adversarial": {"weight": 1.0}}, r"task\.heads_only: nothing but"),
         ({"architecture": "chimera"}, r"task\.architecture: must be one of lstm-vae-separator, tcn-vae-separator"),

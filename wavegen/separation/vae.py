@@ -42,14 +42,14 @@ class Reading(NamedTuple):
 class VAEOutput(NamedTuple):
     """All that is made of a mix of RMS 1.
 
-    masks and the decoder's own log_magnitude, in nats, (batch, sources, bins, frames); its spectrum (batch, channels,
-    bins, frames).
+    masks and the decoder's own log_magnitude, in nats, (batch, sources, bins, frames); what is heard of each source
+    (batch, sources, inputs, frames), for the heads; the mix's spectrum (batch, channels, bins, frames).
     """
 
     masks: Tensor
     log_magnitude: Tensor
     latents: Latents
-    reading: Reading
+    heard: Tensor
     spectrum: Tensor
 
 
@@ -99,7 +99,7 @@ class SeparationVAE(Separator):
             z = z + torch.randn_like(z) * torch.exp(0.5 * latents.log_variance)
         made = self._decoded(z, view)
         masks = wiener(made)
-        return VAEOutput(masks, made, latents, self._read(z, masks, levels, sums), spectrum)
+        return VAEOutput(masks, made, latents, self._heard(z, masks, levels, sums), spectrum)
 
     def estimate(self, mix: Tensor) -> Tensor:
         spectrum = self.transform.spectrum(mix)
@@ -109,7 +109,18 @@ class SeparationVAE(Separator):
 
     def read(self, mix: Tensor) -> Reading:
         """What each source of a mix of RMS 1 plays, by the posterior's mean."""
-        return self.analyse(mix).reading
+        return self.read_heard(self.analyse(mix).heard)
+
+    def read_heard(self, heard: Tensor) -> Reading:
+        """What is ``heard`` in :class:`VAEOutput` → what it says."""
+        pitches = self.sums.pitches
+        sizes = [self.units, pitches, pitches, 2 * TIMBRE]
+        z, sums, mix_sums, bands = torch.split(heard.flatten(0, 1), sizes, dim=1)
+        pitch = self.pitch(torch.cat([z, sums, mix_sums], dim=1))
+        pitch[:, HarmonicSums.LOWEST : HarmonicSums.HIGHEST + 1] += sums
+        family = self.family(torch.cat([z, bands], dim=1))
+        batch = heard.shape[:2]
+        return Reading(pitch.reshape(*batch, *pitch.shape[1:]), family.reshape(*batch, -1))
 
     def _posterior(self, levels: Tensor, sums: Tensor) -> tuple[Latents, Tensor]:
         raw, view = self.encode_levels(levels, sums)
@@ -120,21 +131,18 @@ class SeparationVAE(Separator):
     def _decoded(self, z: Tensor, view: Tensor) -> Tensor:
         return self.decode(z, view).float().clamp(max=LOUDEST)
 
-    def _read(self, z: Tensor, masks: Tensor, levels: Tensor, mix_sums: Tensor) -> Reading:
+    def _heard(self, z: Tensor, masks: Tensor, levels: Tensor, mix_sums: Tensor) -> Tensor:
         """Latents (batch, sources, units, frames), and the mix's magnitudes (batch, bins, frames) under the masks.
 
         The heads do not teach the separation by what they are shown of it, only by the latents.
         """
         masks = masks.detach()
-        source = (masks * levels[:, None]).flatten(0, 1)
-        source = source / source.square().mean(dim=(1, 2), keepdim=True).sqrt().clamp(min=1e-4)
-        flat, sums = z.flatten(0, 1), self.sums(source)
+        source = masks * levels[:, None]
+        source = source / source.square().mean(dim=(2, 3), keepdim=True).sqrt().clamp(min=1e-4)
         timbre = log_magnitude(torch.matmul(self.timbre, source))
-        owned = torch.matmul(self.timbre, masks.flatten(0, 1))  # where nothing else sounds, it is heard best
-        pitch = self.pitch(torch.cat([flat, sums, mix_sums.repeat_interleave(z.shape[1], dim=0)], dim=1))
-        pitch[:, HarmonicSums.LOWEST : HarmonicSums.HIGHEST + 1] += sums
-        family = self.family(torch.cat([flat, timbre, owned], dim=1))
-        return Reading(pitch.reshape(*z.shape[:2], *pitch.shape[1:]), family.reshape(*z.shape[:2], -1))
+        owned = torch.matmul(self.timbre, masks)  # where nothing else sounds, it is heard best
+        mix = mix_sums[:, None].expand(-1, z.shape[1], -1, -1)
+        return torch.cat([z, self.sums(source), mix, timbre, owned], dim=2)
 
 
 def one_hot_sources(latents: Tensor) -> Tensor:

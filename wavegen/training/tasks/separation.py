@@ -6,12 +6,13 @@ Everything is computed for mixes of RMS 1. Sources that are interchangeable are 
 
 import math
 from abc import abstractmethod
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache as cached
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
 import torch
@@ -374,7 +375,8 @@ class SeparationVAETaskConfig(_Common):
     ``beta`` × the KL in nats a source and frame, risen to over the run's first ``kl_rise``, where no unit is pushed
     under ``free_bits`` nats; with 0 nothing is drawn either: a plain autoencoder. ``magnitude_weight`` × the L1 of the
     decoders' own magnitudes, as log(1 + ·); ``pitch_weight`` and ``family_weight`` × the heads' cross entropies, where
-    the notes are known. ``heads_only`` holds all else as it is: heads learn faster of a separation that stands still.
+    the notes are known. ``heads_only`` holds all else as it is: heads learn faster of a separation that stands still,
+    the more so of what it made of the last ``memory`` batches, of which ``replayed`` come with each new one.
     ``vocoder``: a model's name or file that the TCN's decoder begins from.
     """
 
@@ -387,6 +389,8 @@ class SeparationVAETaskConfig(_Common):
     pitch_weight: float = 0.05
     family_weight: float = 0.05
     heads_only: bool = False
+    memory: int = 250
+    replayed: int = 6
     vocoder: str | None = None
 
     def __post_init__(self) -> None:
@@ -396,6 +400,8 @@ class SeparationVAETaskConfig(_Common):
                 raise InputError(f"task.{name} must be 0 or more, and finite, not {getattr(self, name)}")
         if self.heads_only and self.data.kind != "songs":
             raise InputError("task.heads_only: notes and instruments are known of task.data.kind songs alone")
+        if not 1 <= self.memory <= 100_000 or not 0 <= self.replayed <= 1000:
+            raise InputError(f"task.memory {self.memory} and task.replayed {self.replayed} are numbers of batches")
         if self.heads_only and (self.adversarial.used or not (self.pitch_weight or self.family_weight)):
             raise InputError("task.heads_only: nothing but task.pitch_weight and task.family_weight is trained then")
         if self.vocoder is not None and self.architecture != "tcn-vae-separator":
@@ -641,6 +647,14 @@ class ClusteringTask(_SeparationTask):
         return clustering_loss(embedding.flatten(1, 2), dominant, weight.flatten(1)).mean()
 
 
+class Heard(NamedTuple):
+    """What heads saw of a batch's sources (batch, sources, inputs, frames), in half precision, and what is right."""
+
+    seen: Tensor
+    pitch: Tensor
+    family: Tensor
+
+
 class SeparationVAETask(_SeparationTask):
     """Mixes back to their sources through latents that also tell the notes and the instruments.
 
@@ -652,6 +666,7 @@ class SeparationVAETask(_SeparationTask):
     single = True
 
     def fresh(self) -> SeparationVAE:
+        self.remembered: deque[Heard] = deque(maxlen=max(1, self.config.memory))
         config, model_class = configured(self.config.architecture, self.config.model)
         model: Any = model_class(config, self.separator)
         if config.families < len(stem_folders.STEMS):
@@ -697,17 +712,39 @@ class SeparationVAETask(_SeparationTask):
         target, mix = self.levelled(batch["sources"])
         with trainer.autocast():
             out = self.model.analyse(mix, draw=c.beta > 0 and not c.heads_only)
+        if c.heads_only:
+            return self.replay(trainer, Heard(out.heard.half(), batch["pitch"], batch["family"]))
         logs: dict[str, Tensor] = {}
-        loss, order, output = target.new_zeros(()), None, None
-        if not c.heads_only:
-            loss, order, output = self.separated(trainer, out, target, mix, logs)
-        if "pitch" in batch:
-            for name, weight in (("pitch", c.pitch_weight), ("family", c.family_weight)):
-                logits = getattr(out.reading, name)
-                entropy = _cross_entropy(logits if order is None else reordered(logits, order), batch[name])
-                loss = loss + weight * entropy
-                logs[name] = entropy.detach()
+        loss, order, output = self.separated(trainer, out, target, mix, logs)
+        if "pitch" in batch and (c.pitch_weight or c.family_weight):
+            with trainer.autocast():
+                reading = self.model.read_heard(reordered(out.heard, order))
+            loss = loss + self.misread(reading, batch["pitch"], batch["family"], logs)
         trainer.update("model", loss + self.judged(trainer, output, target, logs))
+        return logs
+
+    def misread(self, reading: Reading, pitch: Tensor, family: Tensor, logs: dict[str, Tensor]) -> Tensor:
+        """The heads' weighted cross entropies."""
+        c = self.config
+        logs |= {"pitch": _cross_entropy(reading.pitch, pitch), "family": _cross_entropy(reading.family, family)}
+        loss = c.pitch_weight * logs["pitch"] + c.family_weight * logs["family"]
+        logs |= {name: logs[name].detach() for name in ("pitch", "family")}
+        return loss
+
+    def replay(self, trainer: Trainer, heard: Heard) -> dict[str, Tensor]:
+        """A step of the heads on what was just heard, and some on items of what has been in this run."""
+        self.remembered.append(heard)
+        rng = generator(self.seed, trainer.steps_done, len(heard.family))
+        logs: dict[str, Tensor] = {}
+        for number in range(1 + self.config.replayed):
+            if number:
+                places = rng.integers(len(self.remembered), size=len(heard.family)).tolist()
+                items = [[part[k] for part in self.remembered[place]] for k, place in enumerate(places)]
+                heard = Heard(*(torch.stack(parts) for parts in zip(*items, strict=True)))
+            with trainer.autocast():
+                reading = self.model.read_heard(heard.seen.float())
+            logs_now = {} if number else logs
+            trainer.update("model", self.misread(reading, heard.pitch, heard.family, logs_now))
         return logs
 
     def separated(
@@ -746,7 +783,7 @@ class SeparationVAETask(_SeparationTask):
             rng = np.random.default_rng([0, number])  # the mixture's own
             labels = self._labelled(self.validation_set, rng, c.validation_seconds)
             order = self.order(model.transform.apply(out.masks, out.spectrum, mix.shape[-1]), target, mix)
-            reading = Reading(*(reordered(logits, order)[0].cpu() for logits in out.reading))
+            reading = Reading(*(reordered(logits, order)[0].cpu() for logits in model.read_heard(out.heard)))
             for name, logits, true in (
                 ("pitch_errors", reading.pitch, labels["pitch"]),
                 ("family_errors", reading.family, labels["family"]),

@@ -32,7 +32,7 @@ stage separator-deep-clustering "$here/deep_clustering.yaml"
 # Heads of the autoencoders learn last, of a separation that stands still.
 heads() {
     stage "$1-heads" "$2" --set init="$runs/$1/model.safetensors" --set task.heads_only=true --set task.vocoder=null \
-        --set loop.minutes=20 --set loop.warmup_steps=20
+        --set loop.minutes=20 --set loop.warmup_steps=10
 }
 stage separator-lstm-vae "$here/lstm_vae.yaml"
 heads separator-lstm-vae "$here/lstm_vae.yaml"
@@ -44,10 +44,12 @@ stage separator-gan "$here/gan.yaml" --set init="$runs/separator-voice/model.saf
 stage separator-gan-plain "$here/gan.yaml" --set init="$runs/separator-voice/model.safetensors" \
     --set task.adversarial.weight=0 --set task.adversarial.feature_weight=0
 few() {
-    stage "$@" --set loop.minutes=null --set loop.steps=400
+    local steps="$1"
+    shift
+    stage "$@" --set loop.minutes=null --set loop.steps="$steps"
 }
-few separator-lstm-vae-few "$here/lstm_vae.yaml"
-few separator-lstm-ae-few "$here/lstm_vae.yaml" --set task.beta=0
-few separator-tcn-vae-few "$here/tcn_vae.yaml"
-few separator-tcn-vae-cold "$here/tcn_vae.yaml" --set task.vocoder=null
+few 400 separator-lstm-vae-few "$here/lstm_vae.yaml"
+few 400 separator-lstm-ae-few "$here/lstm_vae.yaml" --set task.beta=0
+few 200 separator-tcn-vae-few "$here/tcn_vae.yaml"
+few 200 separator-tcn-vae-cold "$here/tcn_vae.yaml" --set task.vocoder=null
 echo "trained: $runs/separator-*/model.safetensors"

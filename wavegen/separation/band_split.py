@@ -90,7 +90,7 @@ class BandSplitLSTM(Separator):
     """
 
     config: BandSplitLSTMConfig
-    chunk_seconds = 8.0
+    chunk_seconds = 6.0
     overlap = 0.05
 
     def __init__(self, config: BandSplitLSTMConfig, spec: SeparatorSpec) -> None:

@@ -185,10 +185,7 @@ def _side_by_side(
             del first
             while running:
                 running.extend(pool.submit(separated, chunk) for chunk in islice(chunks, count - len(running)))
-                found = running.popleft().result()
-                running.extend(pool.submit(separated, chunk) for chunk in islice(chunks, 1))
-                yield found
-                del found
+                yield running.popleft().result()
         finally:
             for waiting in running:
                 waiting.cancel()

@@ -16,6 +16,7 @@ from wavegen.errors import InputError
 from wavegen.separation.base import Separator, SeparatorSpec
 from wavegen.separation.stft import istft_blocks, stft
 
+CHUNK = 12.0  # seconds of all channels that are separated at a time
 BLOCK = 32  # frames whose masks are held at a time
 LARGEST = 7 << 20  # values of an LSTM's output: from 32 MiB on, C libraries get and return fresh pages at each call
 
@@ -90,12 +91,12 @@ class BandSplitLSTM(Separator):
     """
 
     config: BandSplitLSTMConfig
-    chunk_seconds = 6.0
     overlap = 0.05
 
     def __init__(self, config: BandSplitLSTMConfig, spec: SeparatorSpec) -> None:
         super().__init__()
         self.config, self.spec = config, spec
+        self.chunk_seconds = CHUNK / spec.channels
         c = config
         self.hop = c.hop
         self.context = math.ceil(c.context * spec.sample_rate / c.hop) * c.hop

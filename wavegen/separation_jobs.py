@@ -10,7 +10,7 @@ import shutil
 import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,7 +27,7 @@ from wavegen.audio.io import Audio
 from wavegen.audio.resample import StreamResampler
 from wavegen.checkpoints.registry import DEFAULTS
 from wavegen.errors import InputError, WavegenError
-from wavegen.nn.device import usable_device
+from wavegen.nn.device import sharing_threads, usable_device
 from wavegen.pipelines import SEED, in_range, rereadable, whole
 from wavegen.separation.base import Separator
 from wavegen.separation.channels import AnyChannels
@@ -342,20 +342,18 @@ def separate_files(
         return
     folders = {Path(place).parent for task in tasks for place in task.places.values() if str(place) != "-"}
     made = [place for place in {p for folder in folders for p in (folder, *folder.parents)} if not place.exists()]
-    threads = torch.get_num_threads()
-    share = max(1, threads // jobs)
-    with ThreadPoolExecutor(jobs, initializer=torch.set_num_threads, initargs=(share,)) as pool:
-        running = [pool.submit(one, number, task) for number, task in enumerate(tasks)]
-        try:
-            for finished in as_completed(running):
-                yield finished.result()
-        finally:
-            stop.set()
-            for waiting in running:
-                waiting.cancel()
-            pool.shutdown()
-            torch.set_num_threads(threads)
-            remove_empty(made)  # a folder that two files share may have outlived the first's failure
+    try:
+        with sharing_threads(jobs) as pool:
+            running = [pool.submit(one, number, task) for number, task in enumerate(tasks)]
+            try:
+                for finished in as_completed(running):
+                    yield finished.result()
+            finally:
+                stop.set()
+                for waiting in running:
+                    waiting.cancel()
+    finally:
+        remove_empty(made)  # a folder that two files share may have outlived the first's failure
 
 
 def _block(rate: int, channels: int) -> int:

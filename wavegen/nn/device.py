@@ -1,6 +1,9 @@
-"""Where to compute, by name."""
+"""Where to compute: devices by name, and threads that share the cores."""
 
 import warnings
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import torch
 
@@ -18,3 +21,15 @@ def usable_device(name: str) -> torch.device:
         reason = str(error).strip().splitlines()[0].split(". ")[0] if str(error).strip() else "not available"
         raise InputError(f"device {name!r} cannot be used: {reason}") from None
     return device
+
+
+@contextmanager
+def sharing_threads(count: int) -> Iterator[ThreadPoolExecutor]:
+    """A pool of ``count`` threads, each with its share of the cores that torch may use; all have ended afterwards."""
+    threads = torch.get_num_threads()
+    try:
+        share = max(1, threads // count)
+        with ThreadPoolExecutor(count, initializer=torch.set_num_threads, initargs=(share,)) as pool:
+            yield pool
+    finally:
+        torch.set_num_threads(threads)  # which a thread that began meanwhile would otherwise take from the pool's

@@ -6,7 +6,7 @@ several threads, whose work waits for one another at every step.
 
 from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass
 from itertools import islice, permutations
 
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from wavegen.errors import InputError
+from wavegen.nn.device import sharing_threads
 from wavegen.separation.base import Separator, level_of
 
 AT_A_TIME = 4  # chunks, at most, for the sake of memory
@@ -168,8 +169,7 @@ def _side_by_side(
             return chunk.start, chunk.stop, chunk.last, chunk.margin, _passes(model, chunk, level)
 
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
-    threads = torch.get_num_threads()
-    count = min(threads, AT_A_TIME) if device.type == "cpu" else 1
+    count = min(torch.get_num_threads(), AT_A_TIME) if device.type == "cpu" else 1
     first = next(chunks, None)
     if first is None:
         return
@@ -179,7 +179,7 @@ def _side_by_side(
         yield from map(separated, chunks)
         return
     running: deque[Future[tuple[int, int, bool, int, Tensor]]] = deque()
-    with ThreadPoolExecutor(count, initializer=torch.set_num_threads, initargs=(threads // count,)) as pool:
+    with sharing_threads(count) as pool:
         try:
             running.append(pool.submit(separated, first))
             del first
@@ -189,8 +189,6 @@ def _side_by_side(
         finally:
             for waiting in running:
                 waiting.cancel()
-            pool.shutdown()
-            torch.set_num_threads(threads)  # which a thread that began meanwhile would otherwise take from the pool's
 
 
 def _passes(model: Separator, chunk: _Chunk, level: float) -> Tensor:

@@ -726,10 +726,9 @@ class SeparationVAETask(_SeparationTask):
     def misread(self, reading: Reading, pitch: Tensor, family: Tensor, logs: dict[str, Tensor]) -> Tensor:
         """The heads' weighted cross entropies."""
         c = self.config
-        logs |= {"pitch": _cross_entropy(reading.pitch, pitch), "family": _cross_entropy(reading.family, family)}
-        loss = c.pitch_weight * logs["pitch"] + c.family_weight * logs["family"]
-        logs |= {name: logs[name].detach() for name in ("pitch", "family")}
-        return loss
+        notes, kinds = _cross_entropy(reading.pitch, pitch), _cross_entropy(reading.family, family)
+        logs |= {"pitch": notes.detach(), "family": kinds.detach()}
+        return c.pitch_weight * notes + c.family_weight * kinds
 
     def replay(self, trainer: Trainer, heard: Heard) -> dict[str, Tensor]:
         """A step of the heads on what was just heard, and some on items of what has been in this run."""
@@ -743,8 +742,7 @@ class SeparationVAETask(_SeparationTask):
                 heard = Heard(*(torch.stack(parts) for parts in zip(*items, strict=True)))
             with trainer.autocast():
                 reading = self.model.read_heard(heard.seen.float())
-            logs_now = {} if number else logs
-            trainer.update("model", self.misread(reading, heard.pitch, heard.family, logs_now))
+            trainer.update("model", self.misread(reading, heard.pitch, heard.family, {} if number else logs))
         return logs
 
     def separated(

@@ -122,6 +122,8 @@ def test_bfloat16_training_is_close_to_float32() -> None:
         ({"hop": 30}, "at least 4 whole hops"),
         ({"n_fft": 129}, "even"),
         ({"context": -1.0}, "context"),
+        ({"window": 3}, "window"),
+        ({"window": -2}, "window"),
         ({"context": float("nan")}, "context"),
         ({"bands": 40}, "do not fit"),
     ],

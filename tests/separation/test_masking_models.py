@@ -145,6 +145,8 @@ def test_transform() -> None:
         (Chimera, {"range_db": 0.0}),
         (LSTMVAE, {"units": 0}),
         (LSTMVAE, {"context": float("inf")}),
+        (LSTMVAE, {"window": 3}),
+        (LSTMVAE, {"window": -2}),
         (TCNVAE, {"kernel": 4}),
         (TCNVAE, {"cycle": 40}),
         (SpectralClustering, {"landmarks": 0}),

@@ -1,6 +1,7 @@
 """What every separator must keep, with random weights: sums, gain, polarity, channels, batch, seed, chunks, lengths."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -29,6 +30,7 @@ def build(name: str) -> Separator:
     model: Separator = {
         "band-split": lambda: BandSplitLSTM(BANDS, MUSIC),
         "band-split mono": lambda: BandSplitLSTM(BANDS, SPEECH),
+        "band-split windows": lambda: BandSplitLSTM(replace(BANDS, layers=4, window=6), MUSIC),
         "deep-lstm": lambda: DeepLSTM(DEEP, MUSIC),
         "deep-lstm mono": lambda: DeepLSTM(DEEP, SPEECH),
         "conv-tasnet": lambda: ConvTasNet(TASNET, SPEAKERS),
@@ -48,8 +50,8 @@ def build(name: str) -> Separator:
     return model.eval()
 
 
-ALL = ("band-split", "band-split mono", "deep-lstm", "deep-lstm mono", "conv-tasnet", "wiener")
-STEREO = ("band-split", "deep-lstm", "wiener")
+ALL = ("band-split", "band-split mono", "band-split windows", "deep-lstm", "deep-lstm mono", "conv-tasnet", "wiener")
+STEREO = ("band-split", "band-split windows", "deep-lstm", "wiener")
 STREAMED = tuple(name for name in ALL if name != "wiener")  # whose windows of statistics begin anew with each chunk
 
 
@@ -162,6 +164,18 @@ def test_chunks_are_separated_as_the_whole(name: str, seconds: float, overlap: f
     assert chunked.shape == whole.shape
     assert all(decibels(a, b) >= 40 for a, b in zip(whole, chunked, strict=True))
     assert (chunked.sum(dim=0) - mix[0]).abs().max() <= 1e-6
+
+
+def test_windows_make_chunks_exactly_the_whole() -> None:
+    """By the model's own habits, whatever the layers: their memory ends where the context does."""
+    for layers in (1, 2, 3, 4, 5):
+        model = BandSplitLSTM(replace(BANDS, layers=layers, window=6), MUSIC).eval()
+        mix = mix_for(model, 9 * RATE + 55)
+        with torch.inference_mode():
+            whole = model(mix)[0]
+        assert model.overlap == 0
+        chunked = separate(model, mix[0], chunk_seconds=0.5)
+        torch.testing.assert_close(chunked, whole, atol=1e-6, rtol=0)
 
 
 def test_a_wiener_filter_streams_too() -> None:

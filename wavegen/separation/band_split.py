@@ -1,8 +1,8 @@
 """Band-split LSTM: the spectrum in bands, and LSTMs that run along time and across the bands in turn.
 
 After Luo and Yu 2023, "Music source separation with band-split RNN", made small enough for a CPU: one model for all
-sources, bands equally wide in mel, and layer norms that look at a single frame, so that a chunk is separated as
-the whole is.
+sources, bands equally wide in mel, layer norms that look at a single frame, and, where asked for, LSTMs that run
+along windows of time (:mod:`wavegen.nn.windows`), so that a chunk is separated as the whole is.
 """
 
 import math
@@ -13,10 +13,12 @@ import torch
 from torch import Tensor, nn
 
 from wavegen.errors import InputError
+from wavegen.nn.windows import in_windows, reach
 from wavegen.separation.base import Separator, SeparatorSpec
 from wavegen.separation.stft import istft_blocks, stft
 
 CHUNK = 12.0  # seconds of all channels that are separated at a time
+CHUNK_OF_WINDOWS = 15.0  # the same: here its context is more of it, and its edges need no crossfade
 BLOCK = 32  # frames whose masks are held at a time
 LARGEST = 7 << 20  # values of an LSTM's output: from 32 MiB on, C libraries get and return fresh pages at each call
 
@@ -26,7 +28,8 @@ class BandSplitLSTMConfig:
     """Sizes: ``channels`` of a band's vector, ``hidden`` units of an LSTM in each direction, ``layers`` pairs of LSTMs.
 
     ``bands`` is how many bands, none narrower than ``narrowest`` bins; ``head`` the hidden width of a band's mask head.
-    ``n_fft`` and ``hop`` are in samples, ``context`` in seconds: the margin within which the LSTMs are taken to forget.
+    ``n_fft`` and ``hop`` are in samples. LSTMs along time run in windows of ``window`` frames, an even number; 0: along
+    all frames, and then ``context``, in seconds, is the margin within which they are taken to forget.
     """
 
     channels: int = 40
@@ -38,6 +41,7 @@ class BandSplitLSTMConfig:
     n_fft: int = 2048
     hop: int = 512
     context: float = 1.0
+    window: int = 0
 
     def __post_init__(self) -> None:
         if min(self.channels, self.hidden, self.layers, self.bands, self.narrowest, self.head) < 1:
@@ -46,6 +50,13 @@ class BandSplitLSTMConfig:
             raise InputError(f"BandSplitLSTMConfig.n_fft must be even, and at least 4 whole hops, not {self.n_fft}")
         if not 0 <= self.context < math.inf:
             raise InputError(f"BandSplitLSTMConfig.context must be at least 0 s, not {self.context}")
+        if self.window < 0 or self.window % 2:
+            raise InputError(f"BandSplitLSTMConfig.window must be even, and 0 or more, not {self.window}")
+
+    @property
+    def firsts(self) -> tuple[int, ...]:
+        """Where each layer's windows begin: the first's and the fourth's half a window later, and so on."""
+        return tuple(self.window // 2 if layer % 4 in (0, 3) else 0 for layer in range(self.layers))
 
 
 def band_widths(sample_rate: int, n_fft: int, bands: int, narrowest: int) -> tuple[int, ...]:
@@ -91,15 +102,17 @@ class BandSplitLSTM(Separator):
     """
 
     config: BandSplitLSTMConfig
-    overlap = 0.05
 
     def __init__(self, config: BandSplitLSTMConfig, spec: SeparatorSpec) -> None:
         super().__init__()
         self.config, self.spec = config, spec
-        self.chunk_seconds = CHUNK / spec.channels
         c = config
-        self.hop = c.hop
-        self.context = math.ceil(c.context * spec.sample_rate / c.hop) * c.hop
+        if c.window:
+            self.hop, self.overlap, self.chunk_seconds = c.window * c.hop, 0.0, CHUNK_OF_WINDOWS / spec.channels
+            self.context = reach(c.window, c.firsts, c.n_fft // (2 * c.hop)) * c.hop
+        else:
+            self.hop, self.overlap, self.chunk_seconds = c.hop, 0.05, CHUNK / spec.channels
+            self.context = math.ceil(c.context * spec.sample_rate / c.hop) * c.hop
         self.widths = band_widths(spec.sample_rate, c.n_fft, c.bands, c.narrowest)
         self.views = 4 if spec.channels == 2 else 1
         count = len(spec.sources)
@@ -166,8 +179,9 @@ class BandSplitLSTM(Separator):
     def trunk(self, x: Tensor) -> Tensor:
         """Vectors (frames, items, bands, channels) that know their own place → those that know all others, too."""
         frames, items, bands, channels = x.shape
-        for along_time, across_bands in zip(self.along_time, self.across_bands, strict=True):
-            x = along_time(x.reshape(frames, items * bands, channels))
+        c = self.config
+        for along_time, across_bands, first in zip(self.along_time, self.across_bands, c.firsts, strict=True):
+            x = in_windows(along_time, x.reshape(frames, items * bands, channels), c.window, first)
             x = x.reshape(frames * items, bands, channels).transpose(0, 1).contiguous()
             x = across_bands(x).transpose(0, 1)
         return x.reshape(frames, items, bands, channels)

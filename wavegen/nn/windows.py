@@ -1,0 +1,43 @@
+"""Recurrent networks along time that remember no more than a window, so that a chunk is treated as the whole is.
+
+The frames are cut into windows, each of which begins from a state of zeros. Layers whose windows begin half a window
+apart see across one another's edges, as the shifted windows of Liu et al. 2021, "Swin transformer", do.
+"""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+
+def in_windows(run: Callable[[Tensor], Tensor], x: Tensor, window: int, first: int = 0) -> Tensor:
+    """``run`` of x (steps, batch, channels) by windows; all, where ``window`` is 0. Returns (steps, batch, outputs).
+
+    Windows begin at step ``first`` and every ``window`` steps from there; what is before and after them, shorter than
+    a window, is one of its own. Whole windows are run side by side, as a larger batch.
+    """
+    steps, batch, _ = x.shape
+    if window == 0 or steps <= first:
+        return run(x)
+    count = (steps - first) // window
+    before, whole, after = torch.split(x, [first, count * window, steps - first - count * window])
+    parts = [run(before)] if first else []
+    if count:
+        found = run(whole.unflatten(0, (count, window)).transpose(0, 1).flatten(1, 2))
+        parts.append(found.unflatten(1, (count, batch)).transpose(0, 1).flatten(0, 1))
+    if len(after):
+        parts.append(run(after))
+    return torch.cat(parts)
+
+
+def reach(window: int, firsts: Sequence[int], edge: int) -> int:
+    """Steps on either side of a chunk that decide what becomes of it, in whole windows, as the chunk itself is.
+
+    The layers, in order, have windows that begin at ``firsts``. ``edge``: how many steps beyond the chunk its output
+    is made of, and beyond a step, its input.
+    """
+    before, after = edge, edge
+    for first in reversed(firsts):
+        before = -(-(before + first) // window) * window - first
+        after = -(-(after - first) // window) * window + first
+    return -(-(max(before, after) + edge) // window) * window

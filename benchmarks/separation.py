@@ -185,16 +185,18 @@ def heads(name: str, model: Separator, options: argparse.Namespace, cache: Path)
     """How well the heads read unseen melodies, a row for each source but drums."""
     data = melody_set(model.spec, prepared(options.stems, "test"), cache)
     examples = (
-        data.labelled_example(np.random.default_rng([0, number]), MELODY_SECONDS, model.hop)
+        data.labelled_example(np.random.default_rng([0, number]), MELODY_SECONDS, model.config.hop)
         for number in range(options.limit)
     )
-    found = dict(zip(model.spec.sources, evaluate_heads(with_heads(model), examples, model.hop), strict=True))
+    found = dict(zip(model.spec.sources, evaluate_heads(with_heads(model), examples, model.config.hop), strict=True))
     return [
         {
             "model": name,
             "source": source,
             "pitch": own.pitch.rate,
             "octaves left open": own.chroma.rate,
+            "voicing recall": own.recall.rate,
+            "false alarms": own.false_alarm.rate,
             "family": own.family.rate,
             "frames": own.pitch.total,
             "examples": own.family.total,
@@ -232,10 +234,12 @@ def scored(options: argparse.Namespace, cache: Path) -> tuple[list[tuple[str, li
                 readings += heads(model, group[model], options, cache)
     if readings:
         print(
-            "\n| heads | source | right note | octaves left open | right family |\n| --- | --- | ---: | ---: | ---: |"
+            "\n| heads | source | right note | octaves left open | voicing recall | false alarms | right family |"
+            "\n| --- | --- | ---: | ---: | ---: | ---: | ---: |"
         )
         for row in readings:
-            shares = (f"{100 * row[key]:.1f} %" for key in ("pitch", "octaves left open", "family"))
+            keys = ("pitch", "octaves left open", "voicing recall", "false alarms", "family")
+            shares = (f"{100 * row[key]:.1f} %" for key in keys)
             print(f"| {row['model']} | {row['source']} | {' | '.join(shares)} |", flush=True)
     return results, readings
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from wavegen.errors import InputError
 from wavegen.evaluation.separation import (
     LIMIT_DB,
     METRICS,
+    HeadReading,
     HeadScores,
     Share,
     active_frames,
@@ -344,10 +346,23 @@ def test_heads_are_judged() -> None:
     silent = LabelledExample(np.stack([wave[0], 0 * wave[1]]), pitches, np.array([1, 0]), np.array([True, True]))
     found = evaluate_heads(with_heads(Halves()), [both, silent], 100)
     first, second = found
-    assert first == HeadScores(pitch=Share(12, 18), chroma=Share(18, 18), family=Share(2, 2))
+    assert first == HeadScores(Share(12, 18), Share(18, 18), Share(18, 18), Share(0, 0), Share(2, 2))
     assert second == HeadScores(family=Share(0, 1))  # a silent source has no family to be heard
-    assert first + second == HeadScores(pitch=Share(12, 18), chroma=Share(18, 18), family=Share(2, 3))
+    assert first + second == replace(first, family=Share(2, 3))
     with pytest.raises(InputError, match="no example"):
         evaluate_heads(with_heads(Halves()), [], 100)
+    short = HeadReading(pitches[:, :5], pitches[:, :5] >= 0, np.array([1, 0]))
     with pytest.raises(InputError, match="the labels are"):
-        evaluate_heads(lambda mix: (pitches[:, :5], np.array([1, 0])), [both], 100)
+        evaluate_heads(lambda mix: short, [both], 100)
+
+
+def test_notes_are_judged_apart_from_whether_one_sounds() -> None:
+    """Frames 0-4 sound a note, 5-7 ring after it, 8-10 are silent."""
+    wave = np.ones((1, 1, 1000), np.float32)
+    wave[..., 700:] = 0
+    true = np.array([[60] * 5 + [-1] * 6])
+    example = LabelledExample(wave, true, np.array([-1]), np.array([True]))
+    pitch = np.array([[60, 60, 48, 61, 60, 60, 60, 60, 60, 60, 60]])
+    voiced = np.array([[True, False, True, True, False, True, True, True, False, True, False]])
+    (found,) = evaluate_heads(lambda mix: HeadReading(pitch, voiced, np.array([3])), [example], 100)
+    assert found == HeadScores(Share(3, 5), Share(4, 5), Share(3, 5), Share(1, 3), Share(0, 0))

@@ -6,10 +6,10 @@ one signal. Decibels are limited to ±LIMIT_DB, so that a perfect or an absent e
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from itertools import permutations
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from wavegen.errors import InputError
 from wavegen.evaluation.bootstrap import Estimate, mean_parts, pooled, ratio
 from wavegen.separation.base import Separator
-from wavegen.training.mixtures import LabelledExample, StemSet
+from wavegen.training.mixtures import UNVOICED, LabelledExample, StemSet
 from wavegen.training.stem_folders import StemFiles
 
 Signal = NDArray[np.floating[Any]]
@@ -326,21 +326,33 @@ def with_model(model: Separator, *, seed: int = 0) -> Separate:
     return run
 
 
-def with_heads(model: Any) -> Callable[[NDArray[np.float32]], tuple[NDArray[np.int64], NDArray[np.int64]]]:
+class HeadReading(NamedTuple):
+    """What the heads say of each source: the likeliest pitch and whether one sounds, (sources, frames); its family."""
+
+    pitch: NDArray[np.int64]
+    voiced: NDArray[np.bool_]
+    family: NDArray[np.int64]
+
+
+def with_heads(model: Any) -> Callable[[NDArray[np.float32]], HeadReading]:
     """What the heads of a model with ``read`` (mix of RMS 1 → logits of pitch and family) say: the likeliest classes.
 
-    The pitch class beyond the 128 MIDI pitches is unvoiced, -1.
+    A frame is voiced where the class beyond the 128 MIDI pitches is not the likeliest.
     """
     import torch
 
     from wavegen.separation.base import level_of
 
     @torch.inference_mode()
-    def run(mix: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    def run(mix: NDArray[np.float32]) -> HeadReading:
         x = torch.from_numpy(mix)[None]
         found = model.read(x / level_of(x).clamp(min=1e-12)[:, None, None])
-        pitch = found.pitch[0].argmax(dim=1).numpy()
-        return np.where(pitch < 128, pitch, -1), found.family[0].argmax(dim=1).numpy()
+        pitch = found.pitch[0]
+        return HeadReading(
+            pitch[:, :128].argmax(dim=1).numpy(),
+            (pitch.argmax(dim=1) < 128).numpy(),
+            found.family[0].argmax(dim=1).numpy(),
+        )
 
     return run
 
@@ -410,8 +422,9 @@ def active_frames(source: Signal, hop: int, frames: int, *, floor_db: float = -4
 def pitch_share(
     read: NDArray[np.integer[Any]], true: NDArray[np.integer[Any]], active: NDArray[np.bool_] | None = None
 ) -> Share:
-    """The voiced frames whose MIDI pitch was read rightly. Frames whose true pitch is negative, or that are not active,
-    do not count; a negative reading is wrong. Arrays (frames,). InputError for lengths that differ."""
+    """The voiced frames whose MIDI pitch was read rightly: the raw pitch accuracy of Poliner et al. 2007, "Melody
+    transcription from music audio". Frames whose true pitch is negative, or that are not active, do not count. Arrays
+    (frames,). InputError for lengths that differ."""
     if read.shape != true.shape or (active is not None and active.shape != true.shape):
         raise InputError(f"pitches are read and labelled frame by frame, not {read.shape} and {true.shape}")
     voiced = (true >= 0) if active is None else (true >= 0) & active
@@ -428,43 +441,52 @@ def family_share(read: NDArray[np.integer[Any]], true: NDArray[np.integer[Any]])
 
 @dataclass(frozen=True)
 class HeadScores:
-    """What was read off a separated source: pitch by frame, the same up to octaves, and family by example."""
+    """What was read off a separated source, in the terms of melody extraction (Poliner et al. 2007).
+
+    pitch: frames where the true source sounds a note, and the likeliest pitch is that note, said to sound or not (raw
+    pitch accuracy); chroma: the same up to octaves; recall: such frames that are said to be voiced; false_alarm: frames
+    where the true source is silent that are. family: by example.
+    """
 
     pitch: Share = Share(0, 0)
     chroma: Share = Share(0, 0)
+    recall: Share = Share(0, 0)
+    false_alarm: Share = Share(0, 0)
     family: Share = Share(0, 0)
 
     def __add__(self, other: "HeadScores") -> "HeadScores":
-        return HeadScores(self.pitch + other.pitch, self.chroma + other.chroma, self.family + other.family)
+        return HeadScores(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
 
 
 def evaluate_heads(
-    read: Callable[[NDArray[np.float32]], tuple[NDArray[np.integer[Any]], NDArray[np.integer[Any]]]],
-    examples: Iterable[LabelledExample],
-    hop: int,
+    read: Callable[[NDArray[np.float32]], HeadReading], examples: Iterable[LabelledExample], hop: int
 ) -> list[HeadScores]:
     """The scores of each source, apart: the family of a source that is always drums is no feat.
 
-    ``read`` gives, of a mix (channels, samples), pitches (sources, frames) and families (sources,). Families are judged
-    where the source sounds at all. InputError if there is no example.
+    ``read`` is given a mix (channels, samples). Families are judged where the source sounds at all. InputError if
+    there is no example.
     """
     scores: list[HeadScores] = []
     for example in examples:
-        pitches, families = read(example.sources.sum(axis=0))
-        if pitches.shape != example.pitches.shape or families.shape != example.families.shape:
+        found = read(example.sources.sum(axis=0))
+        shapes = {found.pitch.shape, found.voiced.shape, example.pitches.shape}
+        if len(shapes) > 1 or found.family.shape != example.families.shape:
             raise InputError(
-                f"the heads read {pitches.shape} and {families.shape}; the labels are "
+                f"the heads read {found.pitch.shape}, {found.voiced.shape} and {found.family.shape}; the labels are "
                 f"{example.pitches.shape} and {example.families.shape}"
             )
         scores = scores or [HeadScores()] * len(example.sources)
         for place, source in enumerate(example.sources):
             active = active_frames(source, hop, example.pitches.shape[1])
-            true, found = example.pitches[place], pitches[place]
+            true, pitch, said = example.pitches[place], found.pitch[place], found.voiced[place]
+            voiced, silent = (true >= 0) & active, (true == UNVOICED) & ~active
             own = slice(place, place + 1) if active.any() else slice(0, 0)
             scores[place] += HeadScores(
-                pitch_share(found, true, active),
-                pitch_share(np.where(found < 0, -1, found % 12), np.where(true < 0, -1, true % 12), active),
-                family_share(families[own], example.families[own]),
+                pitch_share(pitch, true, active),
+                pitch_share(pitch % 12, np.where(true < 0, -1, true % 12), active),
+                Share(int(said[voiced].sum()), int(voiced.sum())),
+                Share(int(said[silent].sum()), int(silent.sum())),
+                family_share(found.family[own], example.families[own]),
             )
     if not scores:
         raise InputError("there is no example to judge the heads on")

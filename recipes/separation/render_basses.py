@@ -1,6 +1,6 @@
 """Electronic basses, synthesised: 44.1 kHz, stereo, int16. General MIDI has few, and none that is all fundamental.
 
-    python recipes/separation/render_basses.py OUTPUT [--count 160] [--seed 5]
+    python recipes/separation/render_basses.py OUTPUT [--count 240] [--seed 5]
 
 A piece is half a minute of one sound on one pattern of 16 steps that is moved and varied: 28 to 110 Hz, sine to
 sawtooth, with a brightness that follows each note, glides, drive, often ducking on the beat, and often a pitch that
@@ -78,7 +78,7 @@ def bass(rng: np.random.Generator) -> NDArray[np.int16]:
     if struck:
         pitch = pitch + rng.uniform(4, 30) * np.exp(-since / rng.uniform(0.008, 0.06))
     hertz = 2 ** (rng.uniform(np.log2(28), np.log2(60))) * 2 ** (pitch / 12)
-    held, decay = (0.0, rng.uniform(0.25, 1.5)) if struck else (rng.uniform(0, 1), rng.uniform(0.1, 1.5))
+    held, decay = 0.0 if struck else rng.uniform(0, 1), np.exp(rng.uniform(np.log(0.06), np.log(1.5)))
     loudness = smoothed((held + (1 - held) * np.exp(-since / decay)) * sounds[which], 0.004)
     brightness = rng.uniform(0, 0.4) + rng.uniform(0, 0.8) * np.exp(-since / rng.uniform(0.03, 0.6))
     wobble = rng.uniform(0, 0.5) * (rng.random() < 0.2)
@@ -119,7 +119,7 @@ def smoothed(x: Floats, seconds: float) -> Floats:
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("output", type=Path)
-    parser.add_argument("--count", type=int, default=160)
+    parser.add_argument("--count", type=int, default=240)
     parser.add_argument("--seed", type=int, default=5)
     options = parser.parse_args(arguments)
     for number in range(options.count):

@@ -1,12 +1,13 @@
 """Songs with aligned stems and labels, rendered from General MIDI scores by FluidSynth: 44.1 kHz, stereo, int16.
 
     python recipes/separation/render_stems.py OUTPUT --freedoom DIR --groove DIR --chorales FILE --soundfonts FILE... \
-        [--minutes 120] [--chorale-share 0.35] [--seed 5]
+        [--minutes 120] [--chorale-share 0.35] [--solos] [--seed 5]
 
 A song is half a minute: an excerpt of a Freedoom score with all its tracks, or a chorale whose four voices are given
 to four instruments, with drums of Groove at its tempo. SoundFont, programs (within their family), tempo, transposition,
 pan, gain and reverb are drawn at random. Written as OUTPUT/<split>/<song>/<stem>.npy, (samples, 2), and labels.json
 with the notes of every stem. A stem that does not play is left out. The mix is the sum. Splits are those of the scores.
+With --solos a song is one tune of a score on one instrument alone, each kind as often as any other.
 Songs that are there already are kept: a broken run is taken up where it stopped.
 """
 
@@ -33,7 +34,7 @@ from wavegen.music.corpora import Piece, freedoom, groove, jsb
 from wavegen.music.instruments import INSTRUMENTS
 from wavegen.music.score import DURATION, ONSET, PITCH, VELOCITY
 from wavegen.training.mixtures import active_rms
-from wavegen.training.stem_folders import SPLITS, STEMS, stem_of
+from wavegen.training.stem_folders import MELODIC, SPLITS, STEMS, stem_of
 
 RATE = 44100
 SECONDS, GAP, LEAD = 30.0, 2.5, 0.1
@@ -45,6 +46,7 @@ KITS = (0, 0, 0, 8, 16, 24, 25, 32, 40)
 LEVEL_DB, SPREAD_DB = -20.0, 3.5  # of a stem where it sounds, before the song is brought under full scale
 PEAK = 0.9
 DRUM_CHANNEL = 9
+SOLOISTS = ("bass", *MELODIC)
 CHANNELS = [c for c in range(16) if c != DRUM_CHANNEL]
 TO_GENERAL_MIDI = {22: 42, 26: 46, 58: 43}  # of the electronic kit that Groove was played on
 
@@ -158,6 +160,44 @@ def chorale_song(piece: Piece, beats: list[Piece], rng: np.random.Generator) -> 
     return parts, facts | {"licences": sorted({piece.licence, beat.licence})}
 
 
+def solo_song(piece: Piece, rng: np.random.Generator) -> tuple[list[Part], dict[str, Any]]:
+    """The upper notes of a track, within the range of an instrument of any kind."""
+    stem = str(rng.choice(SOLOISTS))
+    program = int(rng.choice([p for p in range(120) if stem_of(p) == stem]))
+    tracks = [track for track in piece.score.tracks if len(track.notes) and not track.is_drum]
+    if not tracks:
+        return [], {}
+    track = tracks[rng.integers(len(tracks))]
+    onset, offset = (piece.score.seconds(track.notes[:, ONSET] + k * track.notes[:, DURATION]) for k in (0, 1))
+    notes = np.stack([onset, offset - onset, track.notes[:, PITCH], track.notes[:, VELOCITY]], 1)
+    notes[:, :2] /= rng.uniform(0.7, 1.25)
+    start = rng.uniform(0, max(0.0, notes[:, 0].max() - 0.8 * SECONDS))
+    notes = one_voice(excerpt(notes, start))
+    if not len(notes):
+        return [], {}
+    notes[:, 1] *= rng.uniform(0.5, 1)
+    low, high = INSTRUMENTS[program].low, INSTRUMENTS[program].high
+    moved = notes[:, 2] + int(rng.integers(-6, 7))
+    octaves = [k for k in range(-4, 5) if moved.min() + 12 * k >= low and moved.max() + 12 * k <= high]
+    notes[:, 2] = np.clip(moved + 12 * int(rng.choice(octaves or [0])), 0, 127)
+    notes[:, 3] = np.clip(notes[:, 3] + rng.uniform(-20, 20), 25, 127).round()
+    return [placed(stem, program, notes, rng)], {"licences": [piece.licence]}
+
+
+def one_voice(notes: Notes) -> Notes:
+    """The uppermost of the notes that begin within 30 ms, each until the next."""
+    kept: list[NDArray[np.float64]] = []
+    for note in notes[np.argsort(notes[:, 0], kind="stable")]:
+        if kept and note[0] < kept[-1][0] + 0.03:
+            if note[2] > kept[-1][2]:
+                kept[-1] = note
+        else:
+            kept.append(note)
+    found = np.array(kept).reshape(-1, 4)
+    found[:-1, 1] = np.minimum(found[:-1, 1], np.diff(found[:, 0]))
+    return found
+
+
 def in_range(pitches: NDArray[np.float64], program: int) -> NDArray[np.float64]:
     """By octaves to where an instrument plays; a bass sounds an octave below the voice where it can."""
     low, high = INSTRUMENTS[program].low, INSTRUMENTS[program].high
@@ -174,18 +214,24 @@ def repeated(notes: Notes, length: float) -> Notes:
     return np.concatenate([notes + np.array([k * length, 0, 0, 0]) for k in range(times)])
 
 
-def plan(number: int, corpora: dict[str, list[Piece]], seed: int, chorale_share: float = CHORALES) -> Song:
-    """Song ``number``: a function of the corpora, the number, the seed and the share."""
+def plan(
+    number: int, corpora: dict[str, list[Piece]], seed: int, chorale_share: float = CHORALES, *, solo: bool = False
+) -> Song:
+    """Song ``number``: a function of the corpora and of all else that is given."""
     rng = np.random.default_rng([seed, number])
     split = SPLITS[int(np.searchsorted(np.cumsum([SHARES[s] for s in SPLITS]), rng.random()))]
     scores, chorales, beats = ([p for p in corpora[name] if p.split == split] for name in ("freedoom", "jsb", "groove"))
     for _ in range(50):
         chorale = rng.random() < chorale_share
         piece = (chorales if chorale else scores)[rng.integers(len(chorales if chorale else scores))]
-        parts, facts = chorale_song(piece, beats, rng) if chorale else freedoom_song(piece, rng)
-        if len({part.stem for part in parts}) >= 3 and sum(len(part.notes) for part in parts) >= 60:
+        if solo:
+            parts, facts = solo_song(piece, rng)
+        else:
+            parts, facts = chorale_song(piece, beats, rng) if chorale else freedoom_song(piece, rng)
+        stems, notes = (1, 12) if solo else (3, 60)
+        if len({part.stem for part in parts}) >= stems and sum(len(part.notes) for part in parts) >= notes:
             return Song(f"{number:04d}", split, parts, {"score": piece.id} | facts)
-    raise WavegenError(f"no excerpt of the {split} scores has three stems")
+    raise WavegenError(f"no excerpt of the {split} scores has enough stems and notes")
 
 
 def stem_midi(stems: Sequence[Sequence[Part]]) -> mido.MidiFile:
@@ -317,6 +363,7 @@ def main() -> None:
     parser.add_argument("--soundfonts", type=Path, nargs="+", required=True)
     parser.add_argument("--minutes", type=float, default=120.0, help="of mixes")
     parser.add_argument("--chorale-share", type=float, default=CHORALES, help="of the songs, from 0 to 1")
+    parser.add_argument("--solos", action="store_true", help="one instrument a song")
     parser.add_argument("--seed", type=int, default=5)
     options = parser.parse_args()
     try:
@@ -329,7 +376,7 @@ def main() -> None:
         count = max(1, round(options.minutes * 60 / SECONDS))
         for first in range(0, count, PER_CALL):
             numbers = range(first, min(first + PER_CALL, count))
-            songs = [plan(number, corpora, options.seed, options.chorale_share) for number in numbers]
+            songs = [plan(n, corpora, options.seed, options.chorale_share, solo=options.solos) for n in numbers]
             if all((options.output / song.split / song.id).is_dir() for song in songs):
                 continue
             for song in songs:

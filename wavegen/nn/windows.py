@@ -23,8 +23,8 @@ def in_windows(run: Callable[[Tensor], Tensor], x: Tensor, window: int, first: i
     before, whole, after = torch.split(x, [first, count * window, steps - first - count * window])
     parts = [run(before)] if first else []
     if count:
-        found = run(whole.unflatten(0, (count, window)).transpose(0, 1).flatten(1, 2))
-        parts.append(found.unflatten(1, (count, batch)).transpose(0, 1).flatten(0, 1))
+        found = run(whole.reshape(count, window, batch, -1).transpose(0, 1).flatten(1, 2))
+        parts.append(found.reshape(window, count, batch, -1).transpose(0, 1).flatten(0, 1))
     if len(after):
         parts.append(run(after))
     return torch.cat(parts)

@@ -83,4 +83,4 @@ class LSTMVAE(SeparationVAE):
         x = torch.cat([one_hot_sources(latents), view[:, None].expand(-1, count, -1, -1)], dim=2)
         window, frames = self.config.window, x.flatten(0, 1).permute(2, 0, 1)
         made: Tensor = self.outlet(in_windows(lambda part: self.decoder(part)[0], frames, window, window // 2))
-        return made.permute(1, 2, 0).unflatten(0, (-1, count))
+        return made.permute(1, 2, 0).reshape(-1, count, made.shape[2], made.shape[0])

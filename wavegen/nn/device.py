@@ -1,5 +1,7 @@
 """Where to compute: devices by name, and threads that share the cores."""
 
+import ctypes
+import sys
 import warnings
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +23,20 @@ def usable_device(name: str) -> torch.device:
         reason = str(error).strip().splitlines()[0].split(". ")[0] if str(error).strip() else "not available"
         raise InputError(f"device {name!r} cannot be used: {reason}") from None
     return device
+
+
+def keep_freed_memory() -> bool:
+    """Have the C library keep what is freed, for the rest of the process; False where it is not glibc.
+
+    It gives large blocks back to the system otherwise, and the fresh pages of the next ones, touched for the first time,
+    take as long as what is computed on them: steps of training on a CPU take up to twice as long.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt is None:
+        return False
+    trim_threshold, top_pad, mmap_max = -1, -2, -4  # of malloc.h
+    settings = {mmap_max: 0, trim_threshold: 2**31 - 1, top_pad: 256 << 20}
+    return all([mallopt(name, value) == 1 for name, value in settings.items()])
 
 
 @contextmanager

@@ -13,6 +13,7 @@ import torch
 
 from wavegen.audio.features import CONVENTIONS, FeatureSpec
 from wavegen.errors import InputError
+from wavegen.nn.device import keep_freed_memory
 from wavegen.training.config import build, override, read_yaml
 from wavegen.training.data import Utterance, cache_key, read_metadata, split_by_text
 from wavegen.training.loop import LoopConfig, Task, Trainer, own_device
@@ -71,6 +72,7 @@ def train(
     ``minutes`` replaces the file's length; ``overrides`` are ``section.key=value``. Raises InputError for anything
     wrong in the configuration or the data, naming the key, file or line.
     """
+    keep_freed_memory()
     values = read_yaml(config_path)
     override(values, overrides or [])
     if minutes is not None:

@@ -28,8 +28,8 @@ def usable_device(name: str) -> torch.device:
 def keep_freed_memory() -> bool:
     """Have the C library keep what is freed, for the rest of the process; False where it is not glibc.
 
-    It gives large blocks back to the system otherwise, and the fresh pages of the next ones, touched for the first time,
-    take as long as what is computed on them: steps of training on a CPU take up to twice as long.
+    It gives large blocks back to the system otherwise, and the fresh pages of the next ones, touched for the first
+    time, take as long as what is computed on them: steps of training on a CPU take up to twice as long.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt is None:

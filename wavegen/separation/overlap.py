@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass
 from itertools import islice, permutations
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -159,14 +160,22 @@ def _chunks(window: "_Window", cut: Plan) -> Iterator[_Chunk]:
         start += cut.stride
 
 
-def _side_by_side(
-    model: Separator, chunks: Iterator[_Chunk], level: float
-) -> Iterator[tuple[int, int, bool, int, Tensor]]:
-    """Start, stop, last, margin and sources (sources, channels, n) of each chunk, in order."""
+class _Separated(NamedTuple):
+    """What is left of a chunk without its mixes, and the sources (sources, channels, n) with its context."""
 
-    def separated(chunk: _Chunk) -> tuple[int, int, bool, int, Tensor]:
+    start: int
+    stop: int
+    last: bool
+    margin: int
+    sources: Tensor
+
+
+def _side_by_side(model: Separator, chunks: Iterator[_Chunk], level: float) -> Iterator[_Separated]:
+    """The chunks' sources, in order."""
+
+    def separated(chunk: _Chunk) -> _Separated:
         with torch.inference_mode():
-            return chunk.start, chunk.stop, chunk.last, chunk.margin, _passes(model, chunk, level)
+            return _Separated(chunk.start, chunk.stop, chunk.last, chunk.margin, _passes(model, chunk, level))
 
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
     count = min(torch.get_num_threads(), AT_A_TIME) if device.type == "cpu" else 1
@@ -178,7 +187,7 @@ def _side_by_side(
         del first
         yield from map(separated, chunks)
         return
-    running: deque[Future[tuple[int, int, bool, int, Tensor]]] = deque()
+    running: deque[Future[_Separated]] = deque()
     with sharing_threads(count) as pool:
         try:
             running.append(pool.submit(separated, first))

@@ -63,7 +63,8 @@ class WienerSeparator(Separator):
         self.iterations, self.n_fft, self.frame_hop = iterations, n_fft, hop
         self.config, self.spec = model.config, model.spec
         self.hop, self.context = model.hop, max(model.context, n_fft)
-        self.chunk_seconds, self.overlap = model.chunk_seconds, model.overlap
+        # The filter's statistics are a chunk's own: from one to the next must be faded.
+        self.chunk_seconds, self.overlap = model.chunk_seconds, max(model.overlap, 0.1)
 
     def estimate(self, mix: Tensor) -> Tensor:
         n_fft, hop = self.n_fft, self.frame_hop

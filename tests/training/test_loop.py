@@ -323,6 +323,22 @@ def test_nan_steps_are_left_out(tmp_path: Path) -> None:
     assert sum(math.isnan(n) for n in task.norms) == 3
 
 
+def test_running_statistics_are_left_out_of_nan_steps(tmp_path: Path) -> None:
+    """They change before the loss is known."""
+    task = Parabola(spoil={3, 9})
+    task.model.norm.register_buffer("seen", torch.zeros(()))
+    step = task.step
+
+    def counted(trainer: Trainer, batch: dict[str, Any]) -> dict[str, torch.Tensor]:
+        task.model.norm.seen += torch.nan if batch["step"] in task.spoil else 1
+        return step(trainer, batch)
+
+    task.step = counted  # type: ignore[method-assign]
+    trainer = Trainer(task, LoopConfig(steps=20, tensorboard=False), tmp_path / "run")  # type: ignore[arg-type]
+    trainer.run()
+    assert float(task.model.norm.seen) == float(trainer.ema.norm.seen) == 18
+
+
 def test_divergence_ends_the_run(tmp_path: Path) -> None:
     config = LoopConfig(steps=150, tensorboard=False)
     with pytest.raises(WavegenError, match="training diverged"):

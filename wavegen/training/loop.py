@@ -187,8 +187,8 @@ class Trainer:
     def update(self, name: str, loss: Tensor) -> float:
         """One optimiser step of a module: backward, NaN guard, clipping. The gradient norm comes back.
 
-        Where a loss or gradient is not finite, in any process, the module keeps its weights; too many such steps in a
-        row end the run.
+        Where a loss or gradient is not finite, in any process, the module keeps its weights and running statistics;
+        too many such steps in a row end the run.
         """
         optimiser = self.optimisers[name]
         optimiser.zero_grad(set_to_none=True)
@@ -197,6 +197,9 @@ class Trainer:
         norm = float(nn.utils.clip_grad_norm_(parameters, self.config.clip))
         if not self._everywhere(math.isfinite(norm) and math.isfinite(float(loss.detach()))):
             self.left_out = name
+            if name == "model":  # statistics have taken in already what the weights are kept from
+                for mine, before in zip(self.task.model.buffers(), self.ema.buffers(), strict=True):
+                    mine.copy_(before)
             return norm
         for group in optimiser.param_groups:
             group["lr"] = self._learning_rate() * self.task.learning_rates.get(name, 1.0)

@@ -7,7 +7,7 @@ A song is half a minute: an excerpt of a Freedoom score with all its tracks, or 
 to four instruments, with drums of Groove at its tempo. SoundFont, programs (within their family), tempo, transposition,
 pan, gain and reverb are drawn at random. Written as OUTPUT/<split>/<song>/<stem>.npy, (samples, 2), and labels.json
 with the notes of every stem. A stem that does not play is left out. The mix is the sum. Splits are those of the scores.
-With --solos a song is one tune of a score on one instrument alone, each kind as often as any other.
+With --solos a song is one tune of a score on one instrument alone.
 Songs that are there already are kept: a broken run is taken up where it stopped.
 """
 
@@ -47,6 +47,7 @@ LEVEL_DB, SPREAD_DB = -20.0, 3.5  # of a stem where it sounds, before the song i
 PEAK = 0.9
 DRUM_CHANNEL = 9
 SOLOISTS = ("bass", *MELODIC)
+SOLOS_BY_STEM = 1 / 3  # of all; the others by program, of which a stem has few or many
 CHANNELS = [c for c in range(16) if c != DRUM_CHANNEL]
 TO_GENERAL_MIDI = {22: 42, 26: 46, 58: 43}  # of the electronic kit that Groove was played on
 
@@ -162,8 +163,10 @@ def chorale_song(piece: Piece, beats: list[Piece], rng: np.random.Generator) -> 
 
 def solo_song(piece: Piece, rng: np.random.Generator) -> tuple[list[Part], dict[str, Any]]:
     """The upper notes of a track, within the range of an instrument of any kind."""
-    stem = str(rng.choice(SOLOISTS))
-    program = int(rng.choice([p for p in range(120) if stem_of(p) == stem]))
+    program = int(rng.choice([p for p in range(120) if stem_of(p) in SOLOISTS]))
+    if rng.random() < SOLOS_BY_STEM:
+        stem = rng.choice(SOLOISTS)
+        program = int(rng.choice([p for p in range(120) if stem_of(p) == stem]))
     tracks = [track for track in piece.score.tracks if len(track.notes) and not track.is_drum]
     if not tracks:
         return [], {}
@@ -178,10 +181,12 @@ def solo_song(piece: Piece, rng: np.random.Generator) -> tuple[list[Part], dict[
     notes[:, 1] *= rng.uniform(0.5, 1)
     low, high = INSTRUMENTS[program].low, INSTRUMENTS[program].high
     moved = notes[:, 2] + int(rng.integers(-6, 7))
-    octaves = [k for k in range(-4, 5) if moved.min() + 12 * k >= low and moved.max() + 12 * k <= high]
-    notes[:, 2] = np.clip(moved + 12 * int(rng.choice(octaves or [0])), 0, 127)
+    octaves = [k for k in range(-9, 10) if moved.min() + 12 * k >= low and moved.max() + 12 * k <= high]
+    if not octaves:
+        return [], {}
+    notes[:, 2] = moved + 12 * int(rng.choice(octaves))
     notes[:, 3] = np.clip(notes[:, 3] + rng.uniform(-20, 20), 25, 127).round()
-    return [placed(stem, program, notes, rng)], {"licences": [piece.licence]}
+    return [placed(stem_of(program), program, notes, rng)], {"licences": [piece.licence]}
 
 
 def one_voice(notes: Notes) -> Notes:

@@ -77,6 +77,33 @@ def test_plans_follow_from_number_and_seed(recipe: ModuleType, corpora: dict[str
     assert len({song.facts["transposition"] for song in songs}) > 6
 
 
+def test_solos_are_one_voice_on_one_instrument(recipe: ModuleType, corpora: dict[str, list[Piece]]) -> None:
+    songs = [recipe.plan(number, corpora, 5, solo=True) for number in range(80)]
+    assert {song.split for song in songs} == {"train", "validation", "test"}
+    for song in songs:
+        assert song.facts["score"].endswith(song.split)
+        (part,) = song.parts
+        assert part.stem == stem_of(part.program) in recipe.SOLOISTS
+        onset, duration, pitch, velocity = part.notes.T
+        assert len(onset) >= 12
+        assert (np.diff(onset) >= 0.03 - 1e-9).all()
+        assert (onset[:-1] + duration[:-1] <= onset[1:] + 1e-9).all()
+        assert (onset + duration <= recipe.SECONDS + 1e-9).all()
+        assert (pitch == pitch.round()).all()
+        assert ((velocity >= 25) & (velocity <= 127)).all()
+        assert INSTRUMENTS[part.program].low <= pitch.min()
+        assert pitch.max() <= INSTRUMENTS[part.program].high
+    assert {song.parts[0].stem for song in songs} == set(recipe.SOLOISTS)
+    assert recipe.labels(songs[0], songs[0].stems())["stems"][songs[0].parts[0].stem]["monophonic"]
+
+
+def test_the_upper_of_notes_that_begin_together_is_kept(recipe: ModuleType) -> None:
+    notes = np.array([[0.0, 2, 60, 80], [0.01, 1, 67, 80], [0.5, 1, 64, 80], [0.52, 3, 55, 80], [2.0, 1, 62, 80]])
+    found = recipe.one_voice(notes)
+    np.testing.assert_allclose(found[:, 2], [67, 64, 62])
+    np.testing.assert_allclose(found[:, 1], [0.49, 1, 1])
+
+
 def test_chorales_give_four_instruments_one_voice_each(recipe: ModuleType, corpora: dict[str, list[Piece]]) -> None:
     rng = np.random.default_rng(0)
     for _ in range(20):

@@ -12,7 +12,7 @@ from wavegen.separation.band_split import BandSplitLSTM, BandSplitLSTMConfig
 from wavegen.separation.base import Separator, SeparatorSpec
 from wavegen.separation.conv_tasnet import ConvTasNet, ConvTasNetConfig
 from wavegen.separation.deep_lstm import DeepLSTM, DeepLSTMConfig
-from wavegen.separation.overlap import separate
+from wavegen.separation.overlap import plan, separate
 from wavegen.separation.wiener import WienerSeparator
 
 RATE = 4000
@@ -168,14 +168,22 @@ def test_chunks_are_separated_as_the_whole(name: str, seconds: float, overlap: f
 
 def test_windows_make_chunks_exactly_the_whole() -> None:
     """By the model's own habits, whatever the layers: their memory ends where the context does."""
-    for layers in (1, 2, 3, 4, 5):
-        model = BandSplitLSTM(replace(BANDS, layers=layers, window=6), MUSIC).eval()
+    for layers, n_fft in ((1, 128), (1, 160), (2, 128), (3, 128), (4, 128), (4, 224), (5, 128)):
+        model = BandSplitLSTM(replace(BANDS, layers=layers, window=6, n_fft=n_fft), MUSIC).eval()
         mix = mix_for(model, 9 * RATE + 55)
         with torch.inference_mode():
             whole = model(mix)[0]
         assert model.overlap == 0
         chunked = separate(model, mix[0], chunk_seconds=0.5)
         torch.testing.assert_close(chunked, whole, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("seconds", [0.01, 0.2, 1.0])
+def test_a_wiener_filter_fades_whatever_its_model_does(seconds: float) -> None:
+    model = BandSplitLSTM(replace(BANDS, window=6), MUSIC)
+    assert plan(model, seconds).fade == 0
+    assert plan(model, seconds, overlap=0.01).fade >= model.hop
+    assert plan(WienerSeparator(model, n_fft=128, hop=32), seconds).fade >= model.hop
 
 
 def test_a_wiener_filter_streams_too() -> None:

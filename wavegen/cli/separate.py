@@ -56,7 +56,7 @@ def separate(
         float | None, typer.Option("--overlap", help="How much of a segment is shared with the next, 0 to 0.9.")
     ] = None,
     segment: Annotated[
-        float | None, typer.Option("--segment", help="Seconds separated at a time, 0.5 to 600; they bound the memory.")
+        float | None, typer.Option("--segment", help="Seconds at a time, 0.5 to 600, rounded to what the model allows.")
     ] = None,
     start: Annotated[float, typer.Option("--start", help="Begin at this second.")] = 0.0,
     duration: Annotated[float | None, typer.Option("--duration", help="Separate so many seconds.")] = None,

@@ -337,11 +337,12 @@ class HeadReading(NamedTuple):
 def with_heads(model: Any) -> Callable[[NDArray[np.float32]], HeadReading]:
     """What the heads of a model with ``read`` (mix of RMS 1 → logits of pitch and family) say: the likeliest classes.
 
-    A frame is voiced where the class beyond the 128 MIDI pitches is not the likeliest.
+    A frame is voiced where the class beyond the MIDI pitches is not the likeliest.
     """
     import torch
 
     from wavegen.separation.base import level_of
+    from wavegen.separation.vae import UNVOICED as NO_NOTE
 
     @torch.inference_mode()
     def run(mix: NDArray[np.float32]) -> HeadReading:
@@ -349,8 +350,8 @@ def with_heads(model: Any) -> Callable[[NDArray[np.float32]], HeadReading]:
         found = model.read(x / level_of(x).clamp(min=1e-12)[:, None, None])
         pitch = found.pitch[0]
         return HeadReading(
-            pitch[:, :128].argmax(dim=1).numpy(),
-            (pitch.argmax(dim=1) < 128).numpy(),
+            pitch[:, :NO_NOTE].argmax(dim=1).numpy(),
+            (pitch.argmax(dim=1) != NO_NOTE).numpy(),
             found.family[0].argmax(dim=1).numpy(),
         )
 

@@ -29,7 +29,8 @@ def keep_freed_memory() -> bool:
     """Have the C library keep what is freed, for the rest of the process; False where it is not glibc.
 
     It gives large blocks back to the system otherwise, and the fresh pages of the next ones, touched for the first
-    time, take as long as what is computed on them: steps of training on a CPU take up to twice as long.
+    time, take as long as what is computed on them: steps of training on a CPU take up to twice as long. What the
+    process holds may come to several times what it uses.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt is None:

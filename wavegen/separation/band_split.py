@@ -55,7 +55,10 @@ class BandSplitLSTMConfig:
 
     @property
     def firsts(self) -> tuple[int, ...]:
-        """Where each layer's windows begin: the first's and the fourth's half a window later, and so on."""
+        """The frame at which each layer's windows begin: half a window on in the first of four and the last.
+
+        The edges of a window lie in the midst of the next ones, and no other order reaches less far for four layers.
+        """
         return tuple(self.window // 2 if layer % 4 in (0, 3) else 0 for layer in range(self.layers))
 
 
@@ -109,7 +112,7 @@ class BandSplitLSTM(Separator):
         c = config
         if c.window:
             self.hop, self.overlap, self.chunk_seconds = c.window * c.hop, 0.0, CHUNK_OF_WINDOWS / spec.channels
-            self.context = reach(c.window, c.firsts, c.n_fft // (2 * c.hop)) * c.hop
+            self.context = reach(c.window, c.firsts, -(-c.n_fft // (2 * c.hop))) * c.hop
         else:
             self.hop, self.overlap, self.chunk_seconds = c.hop, 0.05, CHUNK / spec.channels
             self.context = math.ceil(c.context * spec.sample_rate / c.hop) * c.hop

@@ -60,7 +60,7 @@ class LSTMVAE(SeparationVAE):
         c, bins, count = config, self.transform.bins, len(spec.sources)
         if c.window:
             self.hop, self.overlap, self.chunk_seconds = c.window * c.hop, 0.0, 12.0
-            self.context = reach(c.window, (0, c.window // 2), c.n_fft // (2 * c.hop)) * c.hop
+            self.context = reach(c.window, (0, c.window // 2), -(-c.n_fft // (2 * c.hop))) * c.hop
         else:
             self.context = math.ceil(c.context * spec.sample_rate / c.hop) * c.hop
         self.register_buffer("filters", mel_means(spec.sample_rate, c.n_fft, c.hop, c.bands), persistent=False)

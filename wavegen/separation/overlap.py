@@ -55,9 +55,10 @@ def plan(
     if shifts < 0:
         raise InputError(f"shifts must not be negative, not {shifts}")
     hop = model.hop
-    hops = max(2, round(seconds * model.spec.sample_rate / hop))
     # Sources without order are matched on what two chunks share, so they must share something.
-    faded = min(hops - 1, max(round(overlap * hops), int(model.spec.interchangeable)))
+    least = int(overlap > 0 or model.spec.interchangeable)
+    hops = max(1 + least, round(seconds * model.spec.sample_rate / hop))
+    faded = min(hops - 1, max(round(overlap * hops), least))
     half_second = max(1, model.spec.sample_rate // 2)
     drawn = torch.randint(half_second, (shifts,), generator=generator).tolist()
     context = -(-model.context // hop) * hop

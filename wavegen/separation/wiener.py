@@ -53,7 +53,7 @@ def _inverse(matrix: Tensor) -> Tensor:
 
 
 class WienerSeparator(Separator):
-    """Another separator, whose estimates :func:`wiener` refines. It streams as that one does."""
+    """Another separator, whose estimates :func:`wiener` refines. It streams by chunks as long as that one's."""
 
     def __init__(self, model: Separator, iterations: int = 1, n_fft: int = 4096, hop: int = 1024) -> None:
         super().__init__()

@@ -69,8 +69,9 @@ def train(
     A task that reads data of its own has a class method ``prepare(config, spec, data, cache, seed, progress)``, which
     gives the task and a digest of its data; it raises InputError for data that it cannot use.
 
-    ``minutes`` replaces the file's length; ``overrides`` are ``section.key=value``. Raises InputError for anything
-    wrong in the configuration or the data, naming the key, file or line.
+    ``minutes`` replaces the file's length; ``overrides`` are ``section.key=value``. The process keeps the memory it has
+    freed from then on. Raises InputError for anything wrong in the configuration or the data, naming the key, file or
+    line.
     """
     keep_freed_memory()
     values = read_yaml(config_path)

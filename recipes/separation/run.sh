@@ -20,6 +20,7 @@ scores=(--freedoom "$folder/freedoom-midi" --groove "$folder/groove-midi"
     --chorales "$folder/jsb-chorales/Jsb16thSeparated.json" --soundfonts "$folder"/soundfonts/*.sf*)
 "${PYTHON:-python}" "$here/render_stems.py" "$data/stems" "${scores[@]}" --minutes 240
 "${PYTHON:-python}" "$here/render_stems.py" "$data/chorales" "${scores[@]}" --minutes 200 --chorale-share 1 --seed 6
+"${PYTHON:-python}" "$here/render_stems.py" "$data/solos" "${scores[@]}" --minutes 1500 --solos --seed 8
 "${PYTHON:-python}" "$here/render_basses.py" "$data/basses"
 
 stage separator-music "$here/music.yaml"
@@ -29,10 +30,13 @@ stage separator-conv-tasnet "$here/conv_tasnet.yaml"
 stage separator-deep-lstm "$here/deep_lstm.yaml"
 stage separator-deep-clustering "$here/deep_clustering.yaml"
 
-# Heads of the autoencoders learn last, of a separation that stands still.
+# Heads of the autoencoders learn last, of a separation that stands still, and of solos, too: instruments are many.
+solos='[{folder: stems}, {folder: chorales, weight: 0.7}, {folder: solos, weight: 3.0}]'
 heads() {
     stage "$1-heads" "$2" --set init="$runs/$1/model.safetensors" --set task.heads_only=true --set task.vocoder=null \
-        --set loop.minutes=20 --set loop.warmup_steps=10
+        --set task.data.songs="$solos" --set task.data.silent=0.15 --set task.family_weight=0.2 \
+        --set task.heads_steps=4 --set task.validation=48 --set loop.minutes=45 --set loop.learning_rate=0.002 \
+        --set loop.warmup_steps=20
 }
 stage separator-lstm-vae "$here/lstm_vae.yaml"
 heads separator-lstm-vae "$here/lstm_vae.yaml"

@@ -11,6 +11,7 @@ from wavegen.ops.gated_layer import gated_layer_reference
 from wavegen.separation import tcn_vae
 from wavegen.separation.base import Separator, SeparatorSpec
 from wavegen.separation.lstm_vae import LSTMVAE, LSTMVAEConfig
+from wavegen.separation.overlap import separate
 from wavegen.separation.tcn_vae import TCNVAE, TCNVAEConfig
 from wavegen.separation.vae import SeparationVAE, VAEOutput, wiener
 from wavegen.vocoders.istft import ISTFTVocoder, ISTFTVocoderConfig
@@ -45,14 +46,16 @@ def waveforms(model: SeparationVAE, out: VAEOutput, samples: int = 1600) -> torc
     return model.transform.apply(out.masks, out.spectrum, samples)
 
 
-@pytest.mark.parametrize("model", [lstm(), lstm(view=0), tcn()], ids=["lstm", "blind", "tcn"])
+@pytest.mark.parametrize(
+    "model", [lstm(), lstm(view=0), lstm(window=4), tcn()], ids=["lstm", "blind", "windows", "tcn"]
+)
 def test_shapes(model: SeparationVAE) -> None:
     out = model.eval().analyse(noise())
     sources = waveforms(model, out)
     assert sources.shape == (2, 2, 1, 1600)
     assert out.log_magnitude.shape == (2, 2, 129, 26)
     assert out.latents.mean.shape == out.latents.log_variance.shape == (2, 2, 4, 26)
-    reading = model.read_heard(out.heard)
+    reading = model.read_heard(out.heard, out.masks.shape[-1])
     assert reading.pitch.shape == (2, 2, 129, 26)
     assert reading.family.shape == (2, 2, 7)
     torch.testing.assert_close(sources.sum(dim=1), noise(), atol=1e-5, rtol=0)
@@ -89,6 +92,30 @@ def test_the_fused_layers_are_the_plain_ones(monkeypatch: pytest.MonkeyPatch) ->
     waveforms(model, plain).square().sum().backward()
     for mine, other in zip(gradients, model.encoder.parameters(), strict=True):
         torch.testing.assert_close(mine, other.grad, atol=1e-3, rtol=1e-3)
+
+
+@pytest.mark.parametrize("n_fft", [256, 350])
+def test_windows_make_chunks_exactly_the_whole(n_fft: int) -> None:
+    model = lstm(window=4, n_fft=n_fft).eval()
+    mix = noise(1, 20_011)
+    with torch.inference_mode():
+        whole = model(mix)[0]
+    chunked = separate(model, mix[0], chunk_seconds=0.3)
+    assert model.overlap == 0
+    torch.testing.assert_close(chunked, whole, atol=1e-6, rtol=0)
+
+
+def test_the_heads_look_at_frames_some_way_apart() -> None:
+    """Spaced frames stand about their own places, and each of the mix's frames is read off the nearest."""
+    model = tcn().eval()
+    assert model.spaced == 5
+    frames = torch.arange(26.0).expand(1, 2, 3, 26)
+    torch.testing.assert_close(model._spaced(frames)[0, 0, 0], torch.tensor([1.0, 5, 10, 15, 20, 24]))
+    heard = model.analyse(noise(1)).heard.detach()
+    assert heard.shape[-1] == 6
+    read = model.read_heard(heard, 26).pitch[0, 0]
+    same = [bool(torch.equal(read[:, k], read[:, k + 1])) for k in range(25)]
+    assert [k for k in range(25) if not same[k]] == [2, 7, 12, 17, 22]
 
 
 def test_context_is_exact() -> None:

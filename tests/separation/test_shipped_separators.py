@@ -31,10 +31,6 @@ EXPECTED = {
 }
 
 
-# What these have heard long before still counts, so that chunks differ from the whole at some 20 dB under the stems.
-REMEMBERING = {"separator-music": 15, "separator-lstm-vae": 15}
-
-
 def sound(model: Separator, seconds: float) -> Tensor:
     """(1, channels, samples): voices of partials that come and go, and beats of noise; no two channels alike."""
     rate, channels = model.spec.sample_rate, model.spec.channels
@@ -102,7 +98,16 @@ def test_chunks_are_the_whole(shipped: ModelCard) -> None:
     whole = model(mix)[0]
     parts = separate(model, mix[0])
     for one, other in zip(whole.numpy(), parts.numpy(), strict=True):
-        assert si_sdr(one, other) >= REMEMBERING.get(shipped.name, 40)
+        assert si_sdr(one, other) >= (100 if getattr(model.config, "window", 0) else 40)
+
+
+@torch.inference_mode()
+def test_the_default_is_exact_whatever_the_segment() -> None:
+    model = loaded(next(shipped for shipped in SHIPPED if shipped.name == DEFAULTS["separator"]))
+    mix = sound(model, 12.3)
+    whole = model(mix)[0]
+    for seconds in (0.5, 2.0, 5.0):
+        torch.testing.assert_close(separate(model, mix[0], chunk_seconds=seconds), whole, atol=1e-6, rtol=0)
 
 
 @pytest.mark.parametrize("bits", ["PCM_16", "PCM_24"])

@@ -8,6 +8,7 @@ the magnitudes of the separated source which note sounds and which instrument pl
 mean.
 """
 
+import math
 from abc import abstractmethod
 from typing import Any, NamedTuple
 
@@ -20,7 +21,8 @@ from wavegen.separation.masking import HarmonicSums, Transform, log_magnitude, m
 UNVOICED = 128
 """The class of the pitch head beside the 128 MIDI pitches."""
 TIMBRE = 64  # mel bands of a separated source that its family is read off
-SPACED = 0.04  # seconds between the frames that a head's later layers look at, half a second to either side in all
+SPACED = 0.04  # seconds between the frames that the heads look at
+LONG = 0.34  # seconds of the heads' longer window, which tells the low notes apart
 DROPPED = 0.2  # of what the heads' layers say, while they learn: melodies are few
 LOUDEST = 8.0  # natural logarithm of a magnitude, above which no bin of a mix of RMS 1 lies
 
@@ -43,7 +45,8 @@ class VAEOutput(NamedTuple):
     """All that is made of a mix of RMS 1.
 
     masks and the decoder's own log_magnitude, in nats, (batch, sources, bins, frames); what is heard of each source
-    (batch, sources, inputs, frames), for the heads; the mix's spectrum (batch, channels, bins, frames).
+    (batch, sources, inputs, spaced frames), for the heads, without inputs if not asked for; the mix's spectrum
+    (batch, channels, bins, frames).
     """
 
     masks: Tensor
@@ -68,9 +71,12 @@ class SeparationVAE(Separator):
         self.sums = HarmonicSums(spec.sample_rate, config.n_fft)
         timbre = mel_means(spec.sample_rate, config.n_fft, config.hop, TIMBRE)
         self.register_buffer("timbre", timbre, persistent=False)
-        step = max(1, round(SPACED * spec.sample_rate / config.hop))
-        self.pitch = PitchHead(config.units + 2 * self.sums.pitches, config.heads, step)
-        self.family = FamilyHead(config.units + 2 * TIMBRE, config.heads, step, config.families)
+        self.spaced = max(1, round(SPACED * spec.sample_rate / config.hop))
+        hop = self.spaced * config.hop
+        self.long = Transform(2 ** math.ceil(math.log2(max(4 * hop, LONG * spec.sample_rate))), hop)
+        self.long_sums = HarmonicSums(spec.sample_rate, self.long.n_fft)
+        self.pitch = PitchHead(config.units + 3 * self.sums.pitches, config.heads)
+        self.family = FamilyHead(config.units + self.sums.pitches + 2 * TIMBRE, config.heads, config.families)
 
     @abstractmethod
     def encode_levels(self, levels: Tensor, sums: Tensor) -> tuple[Tensor, Tensor]:
@@ -88,8 +94,11 @@ class SeparationVAE(Separator):
         levels = magnitude(self.transform.spectrum(mix))
         return self._posterior(levels, self.sums(levels))[0]
 
-    def analyse(self, mix: Tensor, *, draw: bool = False) -> VAEOutput:
-        """Everything, for a mix of RMS 1. ``draw`` takes latents from the posterior instead of its mean."""
+    def analyse(self, mix: Tensor, *, draw: bool = False, hear: bool = True) -> VAEOutput:
+        """Everything, for a mix of RMS 1; what is heard only if asked for, as it takes long.
+
+        ``draw`` takes latents from the posterior instead of its mean.
+        """
         spectrum = self.transform.spectrum(mix)
         levels = magnitude(spectrum)
         sums = self.sums(levels)
@@ -99,7 +108,8 @@ class SeparationVAE(Separator):
             z = z + torch.randn_like(z) * torch.exp(0.5 * latents.log_variance)
         made = self._decoded(z, view)
         masks = wiener(made)
-        return VAEOutput(masks, made, latents, self._heard(z, masks, levels, sums), spectrum)
+        heard = self._heard(z, masks.detach(), spectrum, levels, sums, mix.shape[-1]) if hear else z[:, :, :0]
+        return VAEOutput(masks, made, latents, heard, spectrum)
 
     def estimate(self, mix: Tensor) -> Tensor:
         spectrum = self.transform.spectrum(mix)
@@ -109,16 +119,18 @@ class SeparationVAE(Separator):
 
     def read(self, mix: Tensor) -> Reading:
         """What each source of a mix of RMS 1 plays, by the posterior's mean."""
-        return self.read_heard(self.analyse(mix).heard)
+        out = self.analyse(mix)
+        return self.read_heard(out.heard, out.masks.shape[-1])
 
-    def read_heard(self, heard: Tensor) -> Reading:
-        """What is ``heard`` in :class:`VAEOutput` → what it says."""
+    def read_heard(self, heard: Tensor, frames: int) -> Reading:
+        """What is ``heard`` in :class:`VAEOutput` → what it says of each of the mix's ``frames``."""
         pitches = self.sums.pitches
-        sizes = [self.units, pitches, pitches, 2 * TIMBRE]
-        z, sums, mix_sums, bands = torch.split(heard.flatten(0, 1), sizes, dim=1)
-        pitch = self.pitch(torch.cat([z, sums, mix_sums], dim=1))
-        pitch[:, HarmonicSums.LOWEST : HarmonicSums.HIGHEST + 1] += sums
-        family = self.family(torch.cat([z, bands], dim=1))
+        z, long, short, mix, bands = torch.split(heard.flatten(0, 1), [self.units, *[pitches] * 3, 2 * TIMBRE], dim=1)
+        pitch = self.pitch(torch.cat([z, long, short, mix], dim=1))
+        pitch[:, HarmonicSums.LOWEST : HarmonicSums.HIGHEST + 1] += long + short
+        nearest = (torch.arange(frames, device=pitch.device) + self.spaced // 2) // self.spaced
+        pitch = pitch[..., nearest.clamp(max=pitch.shape[-1] - 1)]
+        family = self.family(torch.cat([z, long, bands], dim=1))
         batch = heard.shape[:2]
         return Reading(pitch.reshape(*batch, *pitch.shape[1:]), family.reshape(*batch, -1))
 
@@ -131,18 +143,30 @@ class SeparationVAE(Separator):
     def _decoded(self, z: Tensor, view: Tensor) -> Tensor:
         return self.decode(z, view).float().clamp(max=LOUDEST)
 
-    def _heard(self, z: Tensor, masks: Tensor, levels: Tensor, mix_sums: Tensor) -> Tensor:
-        """Latents (batch, sources, units, frames), and the mix's magnitudes (batch, bins, frames) under the masks.
+    def _heard(
+        self, z: Tensor, masks: Tensor, spectrum: Tensor, levels: Tensor, mix_sums: Tensor, samples: int
+    ) -> Tensor:
+        """Latents (batch, sources, units, frames), and what the masks leave of the mix, every ``spaced`` frames.
 
         The heads do not teach the separation by what they are shown of it, only by the latents.
         """
-        masks = masks.detach()
         source = masks * levels[:, None]
         source = source / source.square().mean(dim=(2, 3), keepdim=True).sqrt().clamp(min=1e-4)
         timbre = log_magnitude(torch.matmul(self.timbre, source))
         owned = torch.matmul(self.timbre, masks)  # where nothing else sounds, it is heard best
         mix = mix_sums[:, None].expand(-1, z.shape[1], -1, -1)
-        return torch.cat([z, self.sums(source), mix, timbre, owned], dim=2)
+        short = torch.cat([self.sums(source), mix, timbre, owned], dim=2)
+        wave = self.transform.apply(masks, spectrum, samples)
+        wave = wave / wave.square().mean(dim=(2, 3), keepdim=True).sqrt().clamp(min=1e-4)
+        long = self.long_sums(magnitude(self.long.spectrum(wave.flatten(0, 1))))
+        long = long.reshape(*z.shape[:2], *long.shape[1:])
+        return torch.cat([self._spaced(z), long, self._spaced(short)], dim=2)
+
+    def _spaced(self, x: Tensor) -> Tensor:
+        """(batch, sources, values, frames) → means about every ``spaced``-th frame."""
+        width = self.spaced // 2 * 2 + 1
+        mean = nn.functional.avg_pool1d(x.flatten(0, 1), width, self.spaced, width // 2, count_include_pad=False)
+        return mean.reshape(*x.shape[:3], -1)
 
 
 def one_hot_sources(latents: Tensor) -> Tensor:
@@ -160,12 +184,12 @@ def wiener(log_magnitude: Tensor) -> Tensor:
 class PitchHead(nn.Module):
     """Latents and harmonic sums of source and mix (batch, inputs, frames) → logits of 128 MIDI pitches and UNVOICED.
 
-    (batch, 129, frames), to which the source's own sum at a pitch is added.
+    (batch, 129, frames), to which the source's own sums at a pitch are added.
     """
 
-    def __init__(self, inputs: int, hidden: int, step: int) -> None:
+    def __init__(self, inputs: int, hidden: int) -> None:
         super().__init__()
-        self.layers = _layers(inputs, hidden, step)
+        self.layers = _layers(inputs, hidden)
         self.outlet = nn.Conv1d(hidden, UNVOICED + 1, 1)
 
     def forward(self, z: Tensor) -> Tensor:
@@ -174,15 +198,15 @@ class PitchHead(nn.Module):
 
 
 class FamilyHead(nn.Module):
-    """Latents, mel bands and the source's share of each (batch, inputs, frames) → logits (batch, families).
+    """Latents, harmonic sums, mel bands and the source's share of each (batch, inputs, frames) → (batch, families).
 
-    Of the mean and deviation over the frames that the head attends to (Okabe et al. 2018, "Attentive statistics
+    Logits, of the mean and deviation over the frames that the head attends to (Okabe et al. 2018, "Attentive statistics
     pooling").
     """
 
-    def __init__(self, inputs: int, hidden: int, step: int, families: int) -> None:
+    def __init__(self, inputs: int, hidden: int, families: int) -> None:
         super().__init__()
-        self.layers = _layers(inputs, hidden, step)
+        self.layers = _layers(inputs, hidden)
         self.attention = nn.Conv1d(hidden, 1, 1)
         self.outlet = nn.Linear(2 * hidden, families)
 
@@ -195,10 +219,10 @@ class FamilyHead(nn.Module):
         return logits.float()
 
 
-def _layers(inputs: int, hidden: int, step: int) -> nn.Sequential:
-    """Convolutions (batch, inputs, frames) → (batch, hidden, frames), the later ones 2 and 4 ``step`` frames wide."""
-    made: list[nn.Module] = []
-    for dilation in (1, 2 * step, 4 * step):
-        made += [nn.Conv1d(inputs, hidden, 5, padding=2 * dilation, dilation=dilation), nn.GELU(), nn.Dropout(DROPPED)]
-        inputs = hidden
-    return nn.Sequential(*made)
+def _layers(inputs: int, hidden: int) -> nn.Sequential:
+    """(batch, inputs, frames) → (batch, hidden, frames), by what is within half a second on either side."""
+    made: list[nn.Module] = [nn.BatchNorm1d(inputs), nn.Conv1d(inputs, hidden, 1, bias=False)]
+    for dilation in (1, 2, 4):
+        made += [nn.BatchNorm1d(hidden), nn.GELU(), nn.Dropout(DROPPED)]
+        made.append(nn.Conv1d(hidden, hidden, 5, padding=2 * dilation, dilation=dilation, bias=False))
+    return nn.Sequential(*made, nn.BatchNorm1d(hidden), nn.GELU(), nn.Dropout(DROPPED))

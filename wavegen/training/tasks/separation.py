@@ -6,13 +6,12 @@ Everything is computed for mixes of RMS 1. Sources that are interchangeable are 
 
 import math
 from abc import abstractmethod
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache as cached
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 import torch
@@ -75,6 +74,7 @@ IGNORED = -100  # a label that no loss counts
 SILENT_DB = -40.0  # under the mix; sources quieter than that have no SI-SDR worth a mean
 DESCRIBED = 32  # training mixes that a network's input is standardised by
 HEARD = 2  # validation mixes that are kept to be heard
+DRUMS = stem_folders.STEMS.index("drums")
 JUDGES = DiscriminatorConfig((2, 3, 5), (256, 1024), 64, 16)
 
 
@@ -375,8 +375,9 @@ class SeparationVAETaskConfig(_Common):
     ``beta`` × the KL in nats a source and frame, risen to over the run's first ``kl_rise``, where no unit is pushed
     under ``free_bits`` nats; with 0 nothing is drawn either: a plain autoencoder. ``magnitude_weight`` × the L1 of the
     decoders' own magnitudes, as log(1 + ·); ``pitch_weight`` and ``family_weight`` × the heads' cross entropies, where
-    the notes are known. ``heads_only`` holds all else as it is: heads learn faster of a separation that stands still,
-    the more so of what it made of the last ``memory`` batches, of which ``replayed`` come with each new one.
+    the notes are known. ``heads_only`` holds all else as it is: heads learn faster of a separation that stands still.
+    A step separates a batch, and makes ``heads_steps`` steps of ``heads_batch`` of the last ``memory`` sources. These
+    take 20 kB a second each, and are not kept with a checkpoint: a run that is resumed gathers them anew.
     ``vocoder``: a model's name or file that the TCN's decoder begins from.
     """
 
@@ -389,8 +390,9 @@ class SeparationVAETaskConfig(_Common):
     pitch_weight: float = 0.05
     family_weight: float = 0.05
     heads_only: bool = False
-    memory: int = 250
-    replayed: int = 6
+    memory: int = 20_000
+    heads_steps: int = 8
+    heads_batch: int = 48
     vocoder: str | None = None
 
     def __post_init__(self) -> None:
@@ -400,8 +402,9 @@ class SeparationVAETaskConfig(_Common):
                 raise InputError(f"task.{name} must be 0 or more, and finite, not {getattr(self, name)}")
         if self.heads_only and self.data.kind != "songs":
             raise InputError("task.heads_only: notes and instruments are known of task.data.kind songs alone")
-        if not 1 <= self.memory <= 100_000 or not 0 <= self.replayed <= 1000:
-            raise InputError(f"task.memory {self.memory} and task.replayed {self.replayed} are numbers of batches")
+        for name in ("memory", "heads_steps", "heads_batch"):
+            if not 1 <= getattr(self, name) <= 1_000_000:
+                raise InputError(f"task.{name} must be from 1 to 1000000, not {getattr(self, name)}")
         if self.heads_only and (self.adversarial.used or not (self.pitch_weight or self.family_weight)):
             raise InputError("task.heads_only: nothing but task.pitch_weight and task.family_weight is trained then")
         if self.vocoder is not None and self.architecture != "tcn-vae-separator":
@@ -647,12 +650,32 @@ class ClusteringTask(_SeparationTask):
         return clustering_loss(embedding.flatten(1, 2), dominant, weight.flatten(1)).mean()
 
 
-class Heard(NamedTuple):
-    """What heads saw of a batch's sources (batch, sources, inputs, frames), in half precision, and what is right."""
+class Memory:
+    """The last ``size`` sources that heads heard: what they saw (inputs, spaced frames), in half precision, the pitches
+    (frames,) and the family ().
 
-    seen: Tensor
-    pitch: Tensor
-    family: Tensor
+    All in one block from the start: thousands of small ones among what comes and goes would leave holes everywhere.
+    """
+
+    def __init__(self, size: int) -> None:
+        self.size, self.count = size, 0
+        self.seen = self.pitch = self.family = torch.empty(0)
+
+    def __len__(self) -> int:
+        return min(self.count, self.size)
+
+    def add(self, seen: Tensor, pitch: Tensor, family: Tensor) -> None:
+        if not self.count:
+            self.seen = seen.new_empty(self.size, *seen.shape, dtype=torch.half)
+            self.pitch, self.family = pitch.new_empty(self.size, *pitch.shape), family.new_empty(self.size)
+        place = self.count % self.size
+        self.seen[place], self.pitch[place], self.family[place] = seen, pitch, family
+        self.count += 1
+
+    def draw(self, rng: np.random.Generator, count: int) -> tuple[Tensor, Tensor, Tensor]:
+        """A batch of ``count`` items of one source each."""
+        places = torch.from_numpy(rng.integers(len(self), size=count)).to(self.seen.device)
+        return self.seen[places].float()[:, None], self.pitch[places][:, None], self.family[places][:, None]
 
 
 class SeparationVAETask(_SeparationTask):
@@ -666,7 +689,7 @@ class SeparationVAETask(_SeparationTask):
     single = True
 
     def fresh(self) -> SeparationVAE:
-        self.remembered: deque[Heard] = deque(maxlen=max(1, self.config.memory))
+        self.remembered = Memory(self.config.memory)
         config, model_class = configured(self.config.architecture, self.config.model)
         model: Any = model_class(config, self.separator)
         if config.families < len(stem_folders.STEMS):
@@ -697,7 +720,7 @@ class SeparationVAETask(_SeparationTask):
 
     def _labelled(self, data: StemSet, rng: np.random.Generator, seconds: float) -> dict[str, Tensor]:
         """An example with the classes that the heads are to give, IGNORED where they are not known."""
-        found = data.labelled_example(rng, seconds, self.model.hop)
+        found = data.labelled_example(rng, seconds, self.model.config.hop)
         known = torch.from_numpy(found.labelled)
         pitch, family = torch.from_numpy(found.pitches), torch.from_numpy(found.families)
         note = torch.where(pitch == UNVOICED, NO_NOTE, torch.where(pitch >= 0, pitch, IGNORED))
@@ -711,14 +734,16 @@ class SeparationVAETask(_SeparationTask):
         c = self.config
         target, mix = self.levelled(batch["sources"])
         with trainer.autocast():
-            out = self.model.analyse(mix, draw=c.beta > 0 and not c.heads_only)
+            read = "pitch" in batch and (c.pitch_weight > 0 or c.family_weight > 0)
+            out = self.model.analyse(mix, draw=c.beta > 0 and not c.heads_only, hear=read)
         if c.heads_only:
-            return self.replay(trainer, Heard(out.heard.half(), batch["pitch"], batch["family"]))
+            self.remember(out.heard, batch["pitch"], batch["family"])
+            return self.replay(trainer)
         logs: dict[str, Tensor] = {}
         loss, order, output = self.separated(trainer, out, target, mix, logs)
-        if "pitch" in batch and (c.pitch_weight or c.family_weight):
+        if read:
             with trainer.autocast():
-                reading = self.model.read_heard(reordered(out.heard, order))
+                reading = self.model.read_heard(reordered(out.heard, order), out.masks.shape[-1])
             loss = loss + self.misread(reading, batch["pitch"], batch["family"], logs)
         trainer.update("model", loss + self.judged(trainer, output, target, logs))
         return logs
@@ -730,19 +755,23 @@ class SeparationVAETask(_SeparationTask):
         logs |= {"pitch": notes.detach(), "family": kinds.detach()}
         return c.pitch_weight * notes + c.family_weight * kinds
 
-    def replay(self, trainer: Trainer, heard: Heard) -> dict[str, Tensor]:
-        """A step of the heads on what was just heard, and some on items of what has been in this run."""
-        self.remembered.append(heard)
-        rng = generator(self.seed, trainer.steps_done, len(heard.family))
-        logs: dict[str, Tensor] = {}
-        for number in range(1 + self.config.replayed):
-            if number:
-                places = rng.integers(len(self.remembered), size=len(heard.family)).tolist()
-                items = [[part[k] for part in self.remembered[place]] for k, place in enumerate(places)]
-                heard = Heard(*(torch.stack(parts) for parts in zip(*items, strict=True)))
+    def remember(self, heard: Tensor, pitch: Tensor, family: Tensor) -> None:
+        """Keep what there is to learn from: of drums, which are but drums, one source a batch."""
+        for item, kinds in enumerate(family.tolist()):
+            for source, kind in enumerate(kinds):
+                known = kind != IGNORED or bool((pitch[item, source] != IGNORED).any())
+                if known and (kind != DRUMS or item == 0):
+                    self.remembered.add(heard[item, source], pitch[item, source], family[item, source])
+
+    def replay(self, trainer: Trainer) -> dict[str, Tensor]:
+        """Steps of the heads on sources of what has been in this run."""
+        c, logs = self.config, dict[str, Tensor]()
+        rng = generator(self.seed, trainer.steps_done, c.heads_batch)
+        for _ in range(c.heads_steps if len(self.remembered) else 0):
+            seen, pitch, family = self.remembered.draw(rng, c.heads_batch)
             with trainer.autocast():
-                reading = self.model.read_heard(heard.seen.float())
-            trainer.update("model", self.misread(reading, heard.pitch, heard.family, {} if number else logs))
+                reading = self.model.read_heard(seen, pitch.shape[-1])
+            trainer.update("model", self.misread(reading, pitch, family, logs))
         return logs
 
     def separated(
@@ -781,7 +810,8 @@ class SeparationVAETask(_SeparationTask):
             rng = np.random.default_rng([0, number])  # the mixture's own
             labels = self._labelled(self.validation_set, rng, c.validation_seconds)
             order = self.order(model.transform.apply(out.masks, out.spectrum, mix.shape[-1]), target, mix)
-            reading = Reading(*(reordered(logits, order)[0].cpu() for logits in model.read_heard(out.heard)))
+            read = model.read_heard(out.heard, out.masks.shape[-1])
+            reading = Reading(*(reordered(logits, order)[0].cpu() for logits in read))
             for name, logits, true in (
                 ("pitch_errors", reading.pitch, labels["pitch"]),
                 ("family_errors", reading.family, labels["family"]),

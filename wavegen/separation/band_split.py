@@ -18,6 +18,7 @@ from wavegen.separation.base import Separator, SeparatorSpec
 from wavegen.separation.stft import istft_blocks, stft
 
 CHUNK = 12.0  # seconds of all channels that are separated at a time
+CHUNK_OF_WINDOWS = 15.0  # the same: here its context is more of it, and its edges need no crossfade
 BLOCK = 32  # frames whose masks are held at a time
 LARGEST = 7 << 20  # values of an LSTM's output: from 32 MiB on, C libraries get and return fresh pages at each call
 
@@ -108,13 +109,12 @@ class BandSplitLSTM(Separator):
     def __init__(self, config: BandSplitLSTMConfig, spec: SeparatorSpec) -> None:
         super().__init__()
         self.config, self.spec = config, spec
-        self.chunk_seconds = CHUNK / spec.channels
         c = config
         if c.window:
-            self.hop, self.overlap = c.window * c.hop, 0.0
+            self.hop, self.overlap, self.chunk_seconds = c.window * c.hop, 0.0, CHUNK_OF_WINDOWS / spec.channels
             self.context = reach(c.window, c.firsts, -(-c.n_fft // (2 * c.hop))) * c.hop
         else:
-            self.hop, self.overlap = c.hop, 0.05
+            self.hop, self.overlap, self.chunk_seconds = c.hop, 0.05, CHUNK / spec.channels
             self.context = math.ceil(c.context * spec.sample_rate / c.hop) * c.hop
         self.widths = band_widths(spec.sample_rate, c.n_fft, c.bands, c.narrowest)
         self.views = 4 if spec.channels == 2 else 1

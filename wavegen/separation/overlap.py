@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from wavegen.errors import InputError
-from wavegen.nn.device import share_freed_memory, sharing_threads
+from wavegen.nn.device import sharing_threads
 from wavegen.separation.base import Separator, level_of
 
 AT_A_TIME = 4  # chunks, at most, for the sake of memory
@@ -188,7 +188,6 @@ def _side_by_side(model: Separator, chunks: Iterator[_Chunk], level: float) -> I
         del first
         yield from map(separated, chunks)
         return
-    share_freed_memory()  # or an hour would hold a tenth more than a minute
     running: deque[Future[_Separated]] = deque()
     with sharing_threads(count) as pool:
         try:

@@ -119,7 +119,7 @@ def test_every_model_gets_its_test(
     assert (melody["source"], melody["pitch"], melody["family"]) == ("melody", 1, 1)
     assert "cores" in found["machine"]
     printed = capsys.readouterr().out
-    assert "| melodies | bass | 0.0 % | 100.0 % | 100.0 % |" in printed
+    assert "| melodies | bass | 0.0 % | 100.0 % | 100.0 % | nan % | 0.0 % |" in printed
     assert printed.count("| IRM |") == 6
 
 

@@ -187,8 +187,8 @@ class Trainer:
     def update(self, name: str, loss: Tensor) -> float:
         """One optimiser step of a module: backward, NaN guard, clipping. The gradient norm comes back.
 
-        Where a loss or gradient is not finite, in any process, the module keeps its weights and running statistics;
-        too many such steps in a row end the run.
+        Where a loss or gradient is not finite, in any process, the module keeps its weights, and running statistics
+        that are not finite are those of the last average again; too many such steps in a row end the run.
         """
         optimiser = self.optimisers[name]
         optimiser.zero_grad(set_to_none=True)
@@ -199,7 +199,8 @@ class Trainer:
             self.left_out = name
             if name == "model":  # statistics have taken in already what the weights are kept from
                 for mine, before in zip(self.task.model.buffers(), self.ema.buffers(), strict=True):
-                    mine.copy_(before)
+                    if not bool(torch.isfinite(mine).all()):
+                        mine.copy_(before)
             return norm
         for group in optimiser.param_groups:
             group["lr"] = self._learning_rate() * self.task.learning_rates.get(name, 1.0)

@@ -114,16 +114,16 @@ def test_a_fault_in_one_file_stops_no_other(
 ) -> None:
     for name in ("a.wav", "b.wav"):
         song(tmp_path / name)
-    original = BandSplitLSTM.estimate
+    original = BandSplitLSTM.estimate_within
     calls = []
 
-    def fails_once(self: BandSplitLSTM, mix: torch.Tensor) -> torch.Tensor:
+    def fails_once(self: BandSplitLSTM, mix: torch.Tensor, start: int, stop: int) -> torch.Tensor:
         calls.append(1)
         if len(calls) == 1:
             raise ZeroDivisionError("oh")
-        return original(self, mix)
+        return original(self, mix, start, stop)
 
-    monkeypatch.setattr(BandSplitLSTM, "estimate", fails_once)
+    monkeypatch.setattr(BandSplitLSTM, "estimate_within", fails_once)
     arguments = [str(tmp_path / "a.wav"), str(tmp_path / "b.wav"), "-o", str(tmp_path / "out"), "--model", model]
     assert main(["separate", *arguments]) == 1
     assert f"error: {tmp_path}/a.wav: ZeroDivisionError: oh (a fault in wavegen; " in capfd.readouterr().err
@@ -377,13 +377,13 @@ def test_ctrl_c_in_a_destructor_is_neither_lost_nor_told_twice(
         def __del__(self) -> None:
             signal.raise_signal(signal.SIGINT)
 
-    original = BandSplitLSTM.estimate
+    original = BandSplitLSTM.estimate_within
 
-    def estimate(self: BandSplitLSTM, mix: torch.Tensor) -> torch.Tensor:
+    def estimate_within(self: BandSplitLSTM, mix: torch.Tensor, start: int, stop: int) -> torch.Tensor:
         Dropped()
-        return original(self, mix)
+        return original(self, mix, start, stop)
 
-    monkeypatch.setattr(BandSplitLSTM, "estimate", estimate)
+    monkeypatch.setattr(BandSplitLSTM, "estimate_within", estimate_within)
     before = signal.getsignal(signal.SIGINT)
     source = song(tmp_path / "a.wav")
     assert main(["separate", str(source), "-o", str(tmp_path / "out"), "--model", model]) == 130

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from wavegen.nn.windows import in_windows, reach
+from wavegen.nn.windows import cover, in_windows, reach
 
 
 def layer(seed: int = 0) -> nn.LSTM:
@@ -55,3 +55,22 @@ def test_reach_by_gradients(firsts: tuple[int, ...], edge: int) -> None:
     assert found % window == 0
     before, after = 5 * window - int(used.min()), int(used.max()) + 1 - 6 * window
     assert max(before, after) + edge <= found < max(before, after) + edge + window
+
+
+@settings(deadline=None)
+@given(
+    steps=st.integers(1, 40),
+    window=st.integers(0, 9),
+    first=st.integers(0, 8),
+    ends=st.tuples(st.floats(0, 1), st.floats(0, 1)),
+)
+def test_cover_by_gradients(steps: int, window: int, first: int, ends: tuple[float, float]) -> None:
+    """It is what the steps are made of: no more, no less."""
+    first = min(first, max(0, window - 1))
+    start, stop = round(min(ends) * (steps - 1)), 1 + round(max(ends) * (steps - 1))
+    x = torch.randn(steps, 1, 3, dtype=torch.float64, requires_grad=True)
+    lstm = layer()
+    found = in_windows(lambda part: lstm(part)[0], x, window, first)[start:stop]
+    (gradient,) = torch.autograd.grad(found.square().sum(), x)
+    used = gradient.abs().amax(dim=(1, 2)).nonzero()[:, 0]
+    assert cover(window, first, start, stop, steps) == (int(used.min()), int(used.max()) + 1)

@@ -1,8 +1,10 @@
 """The band-split LSTM's own parts: bands, features, masks; what every separator keeps is tested elsewhere."""
 
+from dataclasses import replace
+
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wavegen.errors import InputError
@@ -76,6 +78,42 @@ def test_masks_sum_to_one_and_blocks_make_no_difference() -> None:
         assert torch.allclose(whole.sum(dim=1), spectrum, atol=1e-4)
         ends = model.masked(x[BLOCK:], spectrum[:, :, BLOCK:])
         assert torch.allclose(whole[..., BLOCK:, :], ends, atol=1e-5)
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    window=st.sampled_from([0, 2, 4, 8]),
+    layers=st.integers(1, 5),
+    ratio=st.sampled_from([4, 5, 6]),
+    samples=st.integers(1, 1500),
+    ends=st.tuples(st.floats(0, 1), st.floats(0, 1)),
+)
+def test_a_part_is_that_of_the_whole(
+    window: int, layers: int, ratio: int, samples: int, ends: tuple[float, float]
+) -> None:
+    torch.manual_seed(layers)
+    sizes = replace(SMALL, n_fft=16 * ratio, hop=16, layers=layers, window=window, bands=4)
+    model = BandSplitLSTM(sizes, SPEC).eval().double()
+    start, stop = round(min(ends) * (samples - 1)), 1 + round(max(ends) * (samples - 1))
+    mix = torch.randn(1, 2, samples, dtype=torch.float64)
+    with torch.inference_mode():
+        whole = model.estimate(mix)
+        assert whole.shape == (1, 3, 2, samples)
+        torch.testing.assert_close(model.estimate_within(mix, start, stop), whole[..., start:stop], rtol=0, atol=1e-5)
+
+
+def test_no_frame_is_seen_that_a_part_does_not_depend_on() -> None:
+    """Samples under frames 15 to 18 are made of 14 to 21 in the last layer, whose windows begin at 2, 6, 10, ..."""
+    model = BandSplitLSTM(replace(SMALL, layers=4, window=4), SPEC).eval()
+    seen: list[int] = []
+    for layer in model.along_time:
+        layer.register_forward_hook(lambda _, given, __: seen.append(given[0].numel() // (6 * 7 * 2)))
+    with torch.inference_mode():
+        model.estimate_within(torch.randn(1, 2, 31 * 32), 16 * 32, 17 * 32)
+        assert seen == [16, 12, 12, 8]
+        seen.clear()
+        model.estimate(torch.randn(1, 2, 31 * 32))
+    assert sum(seen) == 4 * 32
 
 
 def test_an_untrained_model_gives_about_equal_shares() -> None:

@@ -60,6 +60,19 @@ def test_the_level_of_the_whole_takes_the_place_of_the_part_s() -> None:
     assert not torch.allclose(Squares()(mix[..., :500]), part, atol=1e-3)
 
 
+@pytest.mark.parametrize("consistent", [False, True])
+def test_a_part_is_that_of_the_whole(consistent: bool) -> None:
+    torch.manual_seed(3)
+    mix = torch.randn(2, 2, 300)
+    whole = Squares()(mix, consistent=consistent)
+    assert torch.equal(Squares()(mix, consistent=consistent, within=(40, 41)), whole[..., 40:41])
+    assert torch.equal(Squares()(mix, consistent=consistent, within=(0, 300)), whole)
+    assert torch.equal(Squares()(0 * mix, within=(40, 60)), torch.zeros(2, 2, 2, 20))
+    for within in ((-1, 5), (5, 5), (6, 5), (0, 301)):
+        with pytest.raises(InputError, match="within must be a range of the mix's 300 samples"):
+            Squares()(mix, within=within)
+
+
 def test_silence_gives_exact_zeros_and_is_not_estimated() -> None:
     model = Squares()
     assert torch.equal(model(torch.zeros(2, 2, 100)), torch.zeros(2, 2, 2, 100))

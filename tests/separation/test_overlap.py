@@ -6,6 +6,7 @@ import weakref
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
@@ -101,9 +102,9 @@ def test_nothing_of_a_chunk_is_held_while_the_next_is_separated(overlap: float) 
     class Counts(Smoother):
         """Gives arrays whose end can be seen, as a storage's cannot."""
 
-        def forward(self, mix: Tensor, *, consistent: bool = True, level: Tensor | None = None) -> Tensor:
+        def forward(self, mix: Tensor, **options: Any) -> Tensor:
             held.append(sum(reference() is not None for reference in given))
-            array = super().forward(mix, level=level).numpy().copy()
+            array = super().forward(mix, **options).numpy().copy()
             given.append(weakref.ref(array))
             return torch.from_numpy(array)
 

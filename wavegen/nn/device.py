@@ -40,6 +40,14 @@ def keep_freed_memory() -> bool:
     return all([mallopt(name, value) == 1 for name, value in settings.items()])
 
 
+def share_freed_memory() -> None:
+    """Have threads that begin from now on share what they free, with glibc, where each would keep its own."""
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt is not None:
+        arena_max = -8  # of malloc.h
+        mallopt(arena_max, 1)
+
+
 @contextmanager
 def sharing_threads(count: int) -> Iterator[ThreadPoolExecutor]:
     """A pool of ``count`` threads, each with its share of the cores that torch may use; all have ended afterwards."""

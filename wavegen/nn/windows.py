@@ -30,6 +30,15 @@ def in_windows(run: Callable[[Tensor], Tensor], x: Tensor, window: int, first: i
     return torch.cat(parts)
 
 
+def cover(window: int, first: int, start: int, stop: int, steps: int) -> tuple[int, int]:
+    """The steps, of 0 to ``steps``, of the windows that decide what :func:`in_windows` makes of [start, stop)."""
+    if window == 0:
+        return 0, steps
+    begin = (start - first) // window * window + first
+    end = -(-(stop - first) // window) * window + first
+    return max(0, begin), min(steps, end)
+
+
 def reach(window: int, firsts: Sequence[int], edge: int) -> int:
     """Steps on either side of a chunk that decide what becomes of it, in whole windows, as the chunk itself is.
 

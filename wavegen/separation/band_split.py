@@ -6,6 +6,7 @@ along windows of time (:mod:`wavegen.nn.windows`), so that a chunk is separated 
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -13,12 +14,12 @@ import torch
 from torch import Tensor, nn
 
 from wavegen.errors import InputError
-from wavegen.nn.windows import in_windows, reach
+from wavegen.nn.windows import cover, in_windows, reach
 from wavegen.separation.base import Separator, SeparatorSpec
 from wavegen.separation.stft import istft_blocks, stft
 
 CHUNK = 12.0  # seconds of all channels that are separated at a time
-CHUNK_OF_WINDOWS = 15.0  # the same: here its context is more of it, and its edges need no crossfade
+CHUNK_OF_WINDOWS = 9.0
 BLOCK = 32  # frames whose masks are held at a time
 LARGEST = 7 << 20  # values of an LSTM's output: from 32 MiB on, C libraries get and return fresh pages at each call
 
@@ -135,17 +136,37 @@ class BandSplitLSTM(Separator):
                 layer.bias.view(count, 3, width)[:, 0] = 2.0 / count
 
     def estimate(self, mix: Tensor) -> Tensor:
-        c = self.config
-        spectrum = self.spectrum(mix)
-        # A few frames at a time: what is as large as the spectrum, or as all masks, had better stay in the cache.
-        parts = torch.split(spectrum, BLOCK, dim=2)
-        x = self.trunk(torch.cat([self.embedded(self.features(part)) for part in parts]))
-        masked = (self.masked(vectors, part) for vectors, part in zip(torch.split(x, BLOCK), parts, strict=True))
-        return istft_blocks(masked, c.n_fft, c.hop, mix.shape[-1])
+        return self.estimate_within(mix, 0, mix.shape[-1])
 
-    def spectrum(self, mix: Tensor) -> Tensor:
-        """Mix (batch, channels, samples) → complex spectrum (batch, channels, frames, bins)."""
-        return stft(mix, self.config.n_fft, self.config.hop).transpose(2, 3)
+    def estimate_within(self, mix: Tensor, start: int, stop: int) -> Tensor:
+        c = self.config
+        frames, half = 1 + mix.shape[-1] // c.hop, c.n_fft // 2
+        first = max(0, (start - half) // c.hop + 1)
+        last = min(frames, (stop - 1 + half) // c.hop + 1)
+        spans = self.spans(frames, first, last)
+        spectrum = self.spectrum(mix, *spans[0])
+        # A few frames at a time: what is as large as the spectrum, or as all masks, had better stay in the cache.
+        seen = [self.embedded(self.features(part)) for part in torch.split(spectrum, BLOCK, dim=2)]
+        x = torch.split(self.trunk(torch.cat(seen), spans), BLOCK)
+        wanted = torch.split(spectrum[:, :, first - spans[0][0] : last - spans[0][0]], BLOCK, dim=2)
+        masked = (self.masked(vectors, part) for vectors, part in zip(x, wanted, strict=True))
+        return istft_blocks(masked, c.n_fft, c.hop, stop - start, start - first * c.hop)
+
+    def spans(self, frames: int, first: int, last: int) -> list[tuple[int, int]]:
+        """The frames that each layer has to see for [first, last) to be known after the last one, and these."""
+        spans = [(first, last)]
+        for begin in reversed(self.config.firsts):
+            spans.insert(0, cover(self.config.window, begin, *spans[0], frames))
+        return spans
+
+    def spectrum(self, mix: Tensor, first: int = 0, last: int | None = None) -> Tensor:
+        """Mix (batch, channels, samples) → complex spectrum (batch, channels, frames, bins) of frames [first, last)."""
+        c = self.config
+        last = 1 + mix.shape[-1] // c.hop if last is None else last
+        margin = c.n_fft // (2 * c.hop) + 1  # of frames, beyond which the ends, which are padded, are not seen
+        before = max(0, first - margin)
+        part = mix[..., before * c.hop : (last - 1 + margin) * c.hop]
+        return stft(part, c.n_fft, c.hop)[..., first - before : last - before].transpose(2, 3)
 
     def spectral_masks(self, mix: Tensor) -> Tensor:
         """Of mixes (batch, channels, samples) of RMS 1, for the first channel alone, what
@@ -179,15 +200,21 @@ class BandSplitLSTM(Separator):
         pieces = torch.split(features, [self.views * width for width in self.widths], dim=-1)
         return torch.stack([embed(piece) for embed, piece in zip(self.embed, pieces, strict=True)], dim=2)
 
-    def trunk(self, x: Tensor) -> Tensor:
-        """Vectors (frames, items, bands, channels) that know their own place → those that know all others, too."""
+    def trunk(self, x: Tensor, spans: Sequence[tuple[int, int]] | None = None) -> Tensor:
+        """Vectors (frames, items, bands, channels) that know their own place → those that know all others, too.
+
+        ``spans``, as :meth:`spans` gives them: which frames x are, and which are wanted of each layer; by default, all.
+        """
         frames, items, bands, channels = x.shape
         c = self.config
-        for along_time, across_bands, first in zip(self.along_time, self.across_bands, c.firsts, strict=True):
-            x = in_windows(along_time, x.reshape(frames, items * bands, channels), c.window, first)
-            x = x.reshape(frames * items, bands, channels).transpose(0, 1).contiguous()
+        spans = spans or [(0, frames)] * (c.layers + 1)
+        layers = zip(self.along_time, self.across_bands, c.firsts, pairwise(spans), strict=True)
+        for along_time, across_bands, first, ((start, _), (begin, end)) in layers:
+            x = x.reshape(-1, items * bands, channels)
+            x = in_windows(along_time, x, c.window, first if start == 0 else 0)[begin - start : end - start]
+            x = x.reshape(-1, bands, channels).transpose(0, 1).contiguous()
             x = across_bands(x).transpose(0, 1)
-        return x.reshape(frames, items, bands, channels)
+        return x.reshape(-1, items, bands, channels)
 
     def head(self, x: Tensor) -> Tensor:
         """Vectors (frames, items, bands, channels) → what masks are made of (frames × items, sources, 3, bins)."""

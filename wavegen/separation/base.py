@@ -97,15 +97,30 @@ class Separator(nn.Module, ABC):
     def estimate(self, mix: Tensor) -> Tensor:
         """Mix (batch, channels, samples) of RMS 1 → sources (batch, sources, channels, samples); samples >= 1."""
 
-    def forward(self, mix: Tensor, *, consistent: bool = True, level: Tensor | None = None) -> Tensor:
+    def estimate_within(self, mix: Tensor, start: int, stop: int) -> Tensor:
+        """The samples [start, stop) of :meth:`estimate`; a subclass that can do without some of the rest does."""
+        return self.estimate(mix)[..., start:stop]
+
+    def forward(
+        self,
+        mix: Tensor,
+        *,
+        consistent: bool = True,
+        level: Tensor | None = None,
+        within: tuple[int, int] | None = None,
+    ) -> Tensor:
         """The sources of a mix, at the mix's level; they sum to it if ``consistent``.
 
         ``level`` (batch,) takes the place of each item's own RMS: that of the whole, where the mix is a part. The
         output scales with the mix and its level, and is exactly zero for silence. InputError for a shape other than
         (batch, channels, samples), for values that are not finite, and for a level that is not positive where the
-        item is not silent.
+        item is not silent. ``within``, samples [start, stop), is what is wanted of them, the rest being its context;
+        InputError if there are none, or not all.
         """
         self.check(mix)
+        start, stop = (0, mix.shape[-1]) if within is None else within
+        if within is not None and not 0 <= start < stop <= mix.shape[-1]:
+            raise InputError(f"within must be a range of the mix's {mix.shape[-1]} samples, not {within}")
         silent = mix.new_ones(mix.shape[0], dtype=torch.bool) if mix.numel() == 0 else (mix == 0).flatten(1).all(dim=1)
         if level is None:
             level = level_of(mix)
@@ -114,11 +129,11 @@ class Separator(nn.Module, ABC):
         elif not bool((silent | (torch.isfinite(level) & (level > 0))).all()):
             raise InputError("level must be positive and finite")
         if bool(silent.all()):
-            return mix.new_zeros(mix.shape[0], len(self.spec.sources), *mix.shape[1:])
+            return mix.new_zeros(mix.shape[0], len(self.spec.sources), mix.shape[1], stop - start)
         scale = torch.where(silent, 1.0, level).to(mix.dtype)
-        sources = self.estimate(mix / scale[:, None, None]).to(mix.dtype)
+        sources = self.estimate_within(mix / scale[:, None, None], start, stop).to(mix.dtype)
         sources = torch.where(silent, 0.0, scale)[:, None, None, None] * sources
-        return mixture_consistency(sources, mix) if consistent else sources
+        return mixture_consistency(sources, mix[..., start:stop]) if consistent else sources
 
     def check(self, mix: Tensor) -> None:
         """Raise InputError unless the mix has the separator's shape and finite values."""

@@ -47,13 +47,17 @@ class AnyChannels(Separator):
 
     def estimate(self, mix: Tensor) -> Tensor:
         """Mix (batch, channels, samples) → sources (batch, sources, channels, samples), group after group."""
+        return self.estimate_within(mix, 0, mix.shape[-1])
+
+    def estimate_within(self, mix: Tensor, start: int, stop: int) -> Tensor:
+        """As :meth:`Separator.estimate_within`. The order of interchangeable sources is that of these samples."""
         parts: list[Tensor] = []
         for group in self.groups:
             heard = mix[:, list(group[: self.spec.channels])]
             if not bool(heard.any()):  # a channel that nothing is on has nothing on it in any source
-                parts.append(mix.new_zeros(len(mix), len(self.spec.sources), len(set(group)), mix.shape[-1]))
+                parts.append(mix.new_zeros(len(mix), len(self.spec.sources), len(set(group)), stop - start))
                 continue
-            part = self.model.estimate(heard)
+            part = self.model.estimate_within(heard, start, stop)
             if group[0] == group[1]:
                 part = part.mean(dim=2, keepdim=True)
             if self.spec.interchangeable and parts:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from wavegen.errors import InputError
-from wavegen.nn.device import sharing_threads
+from wavegen.nn.device import share_freed_memory, sharing_threads
 from wavegen.separation.base import Separator, level_of
 
 AT_A_TIME = 4  # chunks, at most, for the sake of memory
@@ -162,7 +162,10 @@ def _chunks(window: "_Window", cut: Plan) -> Iterator[_Chunk]:
 
 
 class _Separated(NamedTuple):
-    """What is left of a chunk without its mixes, and the sources (sources, channels, n) with its context."""
+    """What is left of a chunk without its mixes, and the sources (sources, channels, n).
+
+    Those without order have the chunk's context with them, of which ``margin`` samples are before it.
+    """
 
     start: int
     stop: int
@@ -175,8 +178,9 @@ def _side_by_side(model: Separator, chunks: Iterator[_Chunk], level: float) -> I
     """The chunks' sources, in order."""
 
     def separated(chunk: _Chunk) -> _Separated:
+        margin = chunk.margin if model.spec.interchangeable else 0
         with torch.inference_mode():
-            return _Separated(chunk.start, chunk.stop, chunk.last, chunk.margin, _passes(model, chunk, level))
+            return _Separated(chunk.start, chunk.stop, chunk.last, margin, _passes(model, chunk, level))
 
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
     count = min(torch.get_num_threads(), AT_A_TIME) if device.type == "cpu" else 1
@@ -188,6 +192,7 @@ def _side_by_side(model: Separator, chunks: Iterator[_Chunk], level: float) -> I
         del first
         yield from map(separated, chunks)
         return
+    share_freed_memory()  # or an hour would hold a tenth more than a minute
     running: deque[Future[_Separated]] = deque()
     with sharing_threads(count) as pool:
         try:
@@ -202,10 +207,13 @@ def _side_by_side(model: Separator, chunks: Iterator[_Chunk], level: float) -> I
 
 
 def _passes(model: Separator, chunk: _Chunk, level: float) -> Tensor:
-    """Sources (sources, channels, n) of a chunk with its context, averaged over shifts."""
+    """Sources (sources, channels, n) of a chunk, averaged over shifts; those without order with its context."""
     total: Tensor | None = None
+    first, after = chunk.margin, chunk.margin + chunk.stop - chunk.start
+    if model.spec.interchangeable:  # what two chunks say of the same samples tells their order
+        first, after = 0, chunk.mixes[0].shape[-1] - chunk.shifts[0]
     for shift, mix in zip(chunk.shifts, chunk.mixes, strict=True):
-        found: Tensor = model(mix[None], level=mix.new_full((1,), level))[0, ..., shift:]
+        found: Tensor = model(mix[None], level=mix.new_full((1,), level), within=(first + shift, after + shift))[0]
         if total is None:
             total = found
         else:

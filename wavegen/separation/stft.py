@@ -37,11 +37,12 @@ def istft(spectrum: Tensor, n_fft: int, hop: int, samples: int) -> Tensor:
     return waveform.reshape(*shape[:-2], samples)
 
 
-def istft_blocks(blocks: Iterable[Tensor], n_fft: int, hop: int, samples: int) -> Tensor:
+def istft_blocks(blocks: Iterable[Tensor], n_fft: int, hop: int, samples: int, start: int = 0) -> Tensor:
     """As :func:`istft`, from consecutive blocks (..., frames, bins) of one spectrum, n_fft being a multiple of the hop.
 
-    Frames are added up block by block, so that a spectrum which is made in blocks never lies in memory as a whole:
-    several times faster where there are many sources. At least one block, each of at least one frame.
+    ``start``: how many samples after the centre of the first frame the waveform begins. Frames are added up block by
+    block, so that a spectrum which is made in blocks never lies in memory as a whole: several times faster where there
+    are many sources. At least one block, each of at least one frame.
     """
     if n_fft % hop:
         raise InputError(f"n_fft must be a multiple of the hop, not {n_fft} with a hop of {hop}")
@@ -60,7 +61,7 @@ def istft_blocks(blocks: Iterable[Tensor], n_fft: int, hop: int, samples: int) -
         frames += block.shape[-2]
     assert carry is not None
     envelope = _overlap_add(window.square().expand(frames, n_fft), hop)
-    within = slice(n_fft // 2, n_fft // 2 + samples)
+    within = slice(n_fft // 2 + start, n_fft // 2 + start + samples)
     return torch.cat([*parts, carry], dim=-1)[..., within] / envelope[within]
 
 

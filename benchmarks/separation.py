@@ -1,12 +1,13 @@
 """Held-out scores of every separator beside the bounds, and how fast the command is: the tables of the README.
 
     python benchmarks/separation.py OUTPUT --models NAME_OR_FILE... [--stems DIR] [--songs DIR --song NAME]
-        [--speech DIR...] [--limit 40] [--speed [--minutes 1 60] [--peer DIR]]
+        [--speech DIR...] [--read DIR...] [--limit 40] [--speed [--minutes 1 60] [--peer DIR]]
 
 Each model is scored on what its own sources ask for: speakers over one another (``--speech``, test speakers), a voice
-over music and noise (``--speech`` and ``--stems``), melodies whose notes and instruments its heads read (``--stems``),
-or songs: rendered ones (``--stems``, as recipes/separation/render_stems.py writes them, test part), some of them once
-more without treble, and real ones (``--songs``, folders of stems; ``--song`` are those that no model was trained on).
+over music and noise (``--speech`` and ``--stems``), melodies (``--stems``), or songs: rendered ones (``--stems``, as
+recipes/separation/render_stems.py writes them, test part), some of them once more without treble, and real ones
+(``--songs``, folders of stems; ``--song`` are those that no model was trained on). What heads read of melodies is
+judged on five times as many mixes, for one has but one, and on those of ``--read``, rendered songs again, too.
 The mixture, ideal binary and ratio masks, and baselines without learning (harmonic-percussive separation, spectral
 clustering) stand in each table. Examples follow from a seed. ``--speed`` runs ``wavegen separate`` of the
 default music model and, where the package demucs can be imported (from ``--peer``, a folder, or as installed),
@@ -55,6 +56,7 @@ from wavegen.training.stem_folders import MELODIC, StemFiles, prepared, speakers
 
 SPEECH_SECONDS, MELODY_SECONDS = 6.0, 8.0
 NARROW = 20_000  # Hz
+READINGS = 5  # mixes whose melodies are read, for one that is scored
 VOICE = ("voice", "background")
 # The HTDemucs of the published checkpoint, but for its weights; a file that the program's own loader takes.
 HTDEMUCS = """
@@ -181,17 +183,18 @@ def melody_set(spec: SeparatorSpec, files: Sequence[StemFiles], cache: Path) -> 
     )
 
 
-def heads(name: str, model: Separator, options: argparse.Namespace, cache: Path) -> list[dict[str, Any]]:
-    """How well the heads read unseen melodies, a row for each source but drums."""
-    data = melody_set(model.spec, prepared(options.stems, "test"), cache)
+def heads(name: str, model: Separator, folder: Path, mixes: int, cache: Path) -> list[dict[str, Any]]:
+    """How well the heads read unseen melodies of a folder, a row for each source but drums."""
+    data = melody_set(model.spec, prepared(folder, "test"), cache)
     examples = (
         data.labelled_example(np.random.default_rng([0, number]), MELODY_SECONDS, model.config.hop)
-        for number in range(options.limit)
+        for number in range(mixes)
     )
     found = dict(zip(model.spec.sources, evaluate_heads(with_heads(model), examples, model.config.hop), strict=True))
     return [
         {
             "model": name,
+            "scores": str(folder),
             "source": source,
             "pitch": own.pitch.rate,
             "octaves left open": own.chroma.rate,
@@ -231,16 +234,18 @@ def scored(options: argparse.Namespace, cache: Path) -> tuple[list[tuple[str, li
             results.append((title, found))
         if name == "melodies" and options.stems:
             for model in group:
-                readings += heads(model, group[model], options, cache)
+                for folder in dict.fromkeys([options.stems, *options.read]):
+                    readings += heads(model, group[model], folder, READINGS * options.limit, cache)
     if readings:
         print(
-            "\n| heads | source | right note | octaves left open | voicing recall | false alarms | right family |"
-            "\n| --- | --- | ---: | ---: | ---: | ---: | ---: |"
+            "\n| heads | scores | source | right note | octaves left open | voicing recall | false alarms | family |"
+            "\n| --- | --- | --- | ---: | ---: | ---: | ---: | ---: |"
         )
         for row in readings:
             keys = ("pitch", "octaves left open", "voicing recall", "false alarms", "family")
-            shares = (f"{100 * row[key]:.1f} %" for key in keys)
-            print(f"| {row['model']} | {row['source']} | {' | '.join(shares)} |", flush=True)
+            shares = ("–" if math.isnan(row[key]) else f"{100 * row[key]:.1f} %" for key in keys)
+            known = f"{' | '.join(shares)} of {row['examples']}"
+            print(f"| {row['model']} | {row['scores']} | {row['source']} | {known} |", flush=True)
     return results, readings
 
 
@@ -334,6 +339,7 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("output", type=Path, help="folder for separation.json")
     parser.add_argument("--models", nargs="*", default=[], help="names of models, or checkpoints")
     parser.add_argument("--stems", type=Path, help="rendered songs, with a test part")
+    parser.add_argument("--read", type=Path, nargs="+", default=[], help="more rendered songs, for the heads alone")
     parser.add_argument("--songs", type=Path, help="folder of real songs, each a folder of stems")
     parser.add_argument("--song", nargs="*", default=[], help="those kept out of training; all, if none is named")
     parser.add_argument("--speech", type=Path, nargs="*", default=[], help="folders of speakers")
@@ -344,7 +350,12 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--speed-model", help="the model that is timed; the default one otherwise")
     parser.add_argument("--minutes", type=float, nargs="+", default=[1.0], help="lengths of the files timed")
     parser.add_argument("--peer", type=Path, help="folder in which the package demucs lies")
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    if options.read and not options.stems:
+        parser.error("--read: more of what heads read goes with --stems")
+    for folder in [*([options.stems] if options.stems else []), *options.read]:
+        prepared(folder, "test")  # or hours of scores would be lost for want of it
+    return options
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -554,7 +554,15 @@ class _Spool:
 class _Outputs:
     """Files that are written together under names of their own, and renamed together at the end."""
 
-    def __init__(self, places: Mapping[str, str | Path], about: io.AudioInfo, container: str, subtype: str) -> None:
+    def __init__(
+        self,
+        places: Mapping[str, str | Path],
+        about: io.AudioInfo,
+        container: str,
+        subtype: str,
+        names: dict[str, str],
+    ) -> None:
+        """``names`` is told, before anything can go wrong, which name stands for which."""
         self._subtype = subtype
         self._stack = ExitStack()
         self._renames: dict[Path, Path] = {}
@@ -571,6 +579,7 @@ class _Outputs:
                 self.folder = target.parent
                 target = target.with_name(f".{token}{len(self._renames)}{target.suffix}")
                 self._renames[target] = Path(place)
+                names[str(target)] = str(place)
             rate, channels = about.sample_rate, about.channels
             self._writers[name] = io.Writer(target, rate, channels, format=container, subtype=subtype)
 
@@ -581,8 +590,7 @@ class _Outputs:
     ) -> Iterator["_Outputs"]:
         folders = [Path(place).parent for place in places.values() if str(place) != "-"]
         with _named(places, {}) as names, output_folders(folders):
-            self = cls(places, about, container, subtype)
-            names.update({str(temporary): str(target) for temporary, target in self._renames.items()})
+            self = cls(places, about, container, subtype, names)
             try:
                 with self._stack:
                     for writer in self._writers.values():

@@ -30,18 +30,25 @@ stage separator-conv-tasnet "$here/conv_tasnet.yaml"
 stage separator-deep-lstm "$here/deep_lstm.yaml"
 stage separator-deep-clustering "$here/deep_clustering.yaml"
 
-# Heads of the autoencoders learn last, of a separation that stands still, and of solos, too: instruments are many.
+# Heads of the autoencoders learn last, of a separation that stands still, and of solos, too: instruments are many. First
+# pitch, then the family, which is read off the partials of the pitch.
 solos='[{folder: stems}, {folder: chorales, weight: 0.7}, {folder: solos, weight: 3.0}]'
 heads() {
-    stage "$1-heads" "$2" --set init="$runs/$1/model.safetensors" --set task.heads_only=true --set task.vocoder=null \
-        --set task.data.songs="$solos" --set task.data.silent=0.15 --set task.family_weight=0.2 \
-        --set task.heads_steps=4 --set task.validation=48 --set loop.minutes=45 --set loop.learning_rate=0.002 \
-        --set loop.warmup_steps=20
+    local name="$1" config="$2"
+    shift 2
+    stage "$name" "$config" --set task.heads_only=true --set task.vocoder=null --set task.data.songs="$solos" \
+        --set task.data.silent=0.15 --set task.validation=48 --set task.heads_steps=4 --set loop.warmup_steps=30 "$@"
+}
+both_heads() {
+    heads "$1-pitch" "$2" --set init="$runs/$1/model.safetensors" --set task.family_weight=0 \
+        --set loop.minutes=45 --set loop.learning_rate=0.002
+    heads "$1-family" "$2" --set init="$runs/$1-pitch/model.safetensors" --set task.pitch_weight=0 \
+        --set task.family_weight=1 --set task.heads_batch=64 --set loop.minutes=50 --set loop.learning_rate=0.003
 }
 stage separator-lstm-vae "$here/lstm_vae.yaml"
-heads separator-lstm-vae "$here/lstm_vae.yaml"
+both_heads separator-lstm-vae "$here/lstm_vae.yaml"
 stage separator-tcn-vae "$here/tcn_vae.yaml"
-heads separator-tcn-vae "$here/tcn_vae.yaml"
+both_heads separator-tcn-vae "$here/tcn_vae.yaml"
 
 # In pairs of equally many steps: with and without discriminators, KL, and a vocoder to begin from.
 stage separator-gan "$here/gan.yaml" --set init="$runs/separator-voice/model.safetensors"

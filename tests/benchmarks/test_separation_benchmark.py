@@ -92,7 +92,8 @@ def test_every_model_gets_its_test(
 ) -> None:
     assert {name: benchmark_module.kind(model) for name, model in MODELS.items()} == {name: name for name in MODELS}
     monkeypatch.setattr("wavegen.load", MODELS.__getitem__)
-    benchmark_module.main(arguments(data, "--models", *MODELS))
+    (data / "more").symlink_to(data / "stems")
+    benchmark_module.main(arguments(data, "--models", *MODELS, "--read", str(data / "more")))
     found = json.loads((data / "out" / "separation.json").read_text())
     titles = list(found["tests"])
     assert len(titles) == 6  # rendered songs, twice, and real ones, and one for each of the others
@@ -114,12 +115,15 @@ def test_every_model_gets_its_test(
     rendered = next(rows for title, rows in found["tests"].items() if title.startswith("rendered"))
     hpss = next(row for row in rendered if row["name"] == "HPSS")
     assert hpss["sources"]["drums"]["si_sdr_i"]["value"] > 3
-    bass, melody = found["heads"]
+    bass, melody = found["heads"][:2]
+    assert [row["scores"] for row in found["heads"]] == ["stems", "stems", "more", "more"]
+    assert found["heads"][2:] == [row | {"scores": "more"} for row in (bass, melody)]
+    assert bass["examples"] == melody["examples"] == 10
     assert (bass["source"], bass["pitch"], bass["octaves left open"], bass["family"]) == ("bass", 0, 1, 0)  # A2 for A4
     assert (melody["source"], melody["pitch"], melody["family"]) == ("melody", 1, 1)
     assert "cores" in found["machine"]
     printed = capsys.readouterr().out
-    assert "| melodies | bass | 0.0 % | 100.0 % | 100.0 % | nan % | 0.0 % |" in printed
+    assert "| melodies | stems | bass | 0.0 % | 100.0 % | 100.0 % | – | 0.0 % of 10 |" in printed
     assert printed.count("| IRM |") == 6
 
 

@@ -274,13 +274,27 @@ def test_a_model_of_another_kind(vocoder: str, tmp_path: Path, capfd: pytest.Cap
     assert "what is needed here is a separator" in capfd.readouterr().err
 
 
+def test_what_a_format_cannot_hold_is_told_of_the_output(
+    model: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    io.write(tmp_path / "a.wav", Audio(np.full((1, 4000), 0.1), 44100))
+    out = tmp_path / "out"
+    assert main(["separate", str(tmp_path / "a.wav"), "-o", str(out), "--model", model, "--format", "opus"]) == 1
+    shown = capfd.readouterr().err.splitlines()
+    assert shown[0].startswith(f"error: {tmp_path / 'a.wav'}: {out / 'a'}")
+    assert ".opus: OPUS cannot hold a sample rate of 44100 Hz" in shown[0]
+    assert "/." not in shown[0]
+    assert not out.exists()
+
+
 def test_clipping_is_told(model: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     random = np.random.default_rng(0)
     io.write(tmp_path / "a.wav", Audio(random.normal(0, 3, (1, 8000)), 8000), subtype="FLOAT")
     arguments = ["separate", str(tmp_path / "a.wav"), "-o", str(tmp_path / "out"), "--model", model]
     assert main([*arguments, "--bit-depth", "16"]) == 0
     assert (
-        "samples beyond full scale were clipped; --float32 or --normalize rescale keep them" in capfd.readouterr().err
+        "samples beyond full scale were clipped; WAV with --float32, or --normalize rescale, keeps them"
+        in capfd.readouterr().err
     )
     assert main([*arguments, "--overwrite", "--bit-depth", "16", "--normalize", "rescale"]) == 0
     shown = capfd.readouterr().err

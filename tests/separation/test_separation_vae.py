@@ -11,7 +11,9 @@ from wavegen.ops.gated_layer import gated_layer_reference
 from wavegen.separation import tcn_vae
 from wavegen.separation.base import Separator, SeparatorSpec
 from wavegen.separation.lstm_vae import LSTMVAE, LSTMVAEConfig
+from wavegen.separation.masking import magnitude
 from wavegen.separation.overlap import separate
+from wavegen.separation.partials import VALUES, envelope, partials
 from wavegen.separation.tcn_vae import TCNVAE, TCNVAEConfig
 from wavegen.separation.vae import SeparationVAE, VAEOutput, wiener
 from wavegen.vocoders.istft import ISTFTVocoder, ISTFTVocoderConfig
@@ -116,6 +118,42 @@ def test_the_heads_look_at_frames_some_way_apart() -> None:
     read = model.read_heard(heard, 26).pitch[0, 0]
     same = [bool(torch.equal(read[:, k], read[:, k + 1])) for k in range(25)]
     assert [k for k in range(25) if not same[k]] == [2, 7, 12, 17, 22]
+
+
+@pytest.mark.parametrize("note", [45, 69])
+def test_the_family_is_read_off_the_partials_of_the_note_that_is_read(note: int) -> None:
+    model = tcn().eval()
+    with torch.no_grad():
+        model.pitch.outlet.bias[note] = 1e3
+    out = model.analyse(noise())
+    wave = waveforms(model, out)
+    level = wave.square().mean(dim=(2, 3), keepdim=True).sqrt()
+    levels = magnitude(model.long.spectrum((wave / level).flatten(0, 1)))
+    mix = magnitude(model.long.spectrum((noise()[:, None] / level).flatten(0, 1)))
+    wanted = partials(levels, mix, torch.full((4, 6), note), 8000).reshape(2, 2, -1, 6)
+    seen = out.heard[:, :, -VALUES - 2 :]
+    torch.testing.assert_close(seen[:, :, : wanted.shape[2]], wanted, atol=1e-4, rtol=0)
+    torch.testing.assert_close(
+        seen[:, :, wanted.shape[2] : -2].flatten(0, 1), envelope((wave / level).flatten(0, 1), 320, 6)
+    )
+    assert (seen[:, :, -2] == 1).all()
+    assert torch.allclose(seen[:, :, -1], torch.tensor(note / 60 - 1))
+    family = model.read_family(out.heard)
+    assert torch.equal(family, model.read_family(torch.cat([0 * out.heard[:, :, : -VALUES - 2], seen], dim=2)))
+
+
+def test_reading_the_note_leaves_the_pitch_head_in_training() -> None:
+    """It is read as in use, without dropout, and leaves the head's statistics alone; training itself does not."""
+    model = tcn().train()
+    statistics = model.pitch.layers[0].running_mean
+    assert isinstance(statistics, torch.Tensor)
+    before = statistics.clone()
+    heard = model.analyse(noise()).heard
+    assert torch.equal(heard, model.analyse(noise()).heard)
+    assert all(module.training for module in model.modules())
+    assert torch.equal(statistics, before)
+    model.read_pitch(heard, 26)
+    assert not torch.equal(statistics, before)
 
 
 def test_context_is_exact() -> None:

@@ -51,22 +51,23 @@ STEREO = {**MUSIC, "channels": 2}
 TALK = {"sample_rate": RATE, "channels": 1, "sources": ["speaker1", "speaker2"], "interchangeable": True}
 
 
-def buzz(hertz: float, beat: float, seconds: float) -> np.ndarray:
+def buzz(hertz: float, beat: float, seconds: float, step: int = 1) -> np.ndarray:
+    """Five partials; ``step`` 2: but odd ones."""
     t = np.arange(round(seconds * RATE)) / RATE
-    wave = sum(np.sin(2 * np.pi * k * hertz * t) / k for k in range(1, 6))
+    wave = sum(np.sin(2 * np.pi * k * hertz * t) / k for k in range(1, 1 + 5 * step, step) if k * hertz < RATE / 2)
     return 0.2 * wave * (0.3 + 0.7 * np.sin(np.pi * beat * t) ** 2)
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two songs for training and one for validation, of two stems with labels; six speakers."""
+    """Two songs for training and one for validation, of two stems with labels that differ in sound; six speakers."""
     root = tmp_path_factory.mktemp("mixtures")
     for split, song, shift in (("train", "a", 0), ("train", "b", 4), ("validation", "c", 2)):
         folder = root / "songs" / split / song
         folder.mkdir(parents=True)
         facts = {}
-        for stem, pitch, beat in (("bass", 40 + shift, 1.5), ("winds", 76 + shift, 2.3)):
-            wave = buzz(440 * 2 ** ((pitch - 69) / 12), beat, 4.0)
+        for stem, pitch, beat, step in (("bass", 40 + shift, 1.5, 1), ("winds", 76 + shift, 2.3, 2)):
+            wave = buzz(440 * 2 ** ((pitch - 69) / 12), beat, 4.0, step)
             np.save(folder / f"{stem}.npy", np.round(np.stack([wave, 0.5 * wave], 1) * 20000).astype(np.int16))
             facts[stem] = {"notes": [[0.0, 3.0, pitch, 90, 33]], "monophonic": True}
         (folder / "labels.json").write_text(json.dumps({"sample_rate": RATE, "stems": facts}))
@@ -282,7 +283,7 @@ def test_labels_of_the_heads(data: Path, tmp_path: Path) -> None:
 def test_the_autoencoders_learn(
     data: Path, tmp_path: Path, architecture: str, model: dict[str, Any], spectral: bool
 ) -> None:
-    heads = {"pitch_weight": 0.3, "family_weight": 0.3}
+    heads = {"pitch_weight": 0.3, "family_weight": 0.3, "data": {**MELODIES, "transpose": [-5, 5]}}
     task = vae(data, tmp_path, architecture=architecture, model=model, spectral=spectral, loss="snr", **heads)
     trainer = Trainer(task, LOOP, tmp_path / "run")
     batch = task.batch(0, 0, 1)
@@ -296,7 +297,7 @@ def test_the_autoencoders_learn(
     assert logs[-1]["magnitude"] < 0.8 * logs[0]["magnitude"]
     assert torch.equal(task.model.eval().read(mix).family.argmax(dim=-1), batch["family"])
     task.model.train()
-    for number in range(1, 50):  # the heads' running statistics are to be those of more than one batch
+    for number in range(1, 100):  # the heads' running statistics are to be those of more than one batch
         trainer._step(task.batch(number, 0, 1))
     result = task.validate(trainer.ema)
     judged = {"loss", "negative_si_sdri", "kl", "silent_units", "pitch_errors", "family_errors"}
@@ -317,6 +318,29 @@ def test_heads_alone_learn_of_a_separation_that_stands_still(data: Path, tmp_pat
     assert len(task.remembered) == 5
     assert logs[-1]["pitch"] < 0.5 * logs[0]["pitch"]
     assert logs[-1]["family"] < 0.5 * logs[0]["family"]
+
+
+def test_what_no_head_learns_from_is_not_kept(data: Path, tmp_path: Path) -> None:
+    """Sources whose notes alone are known, or whose family alone is."""
+    for weights, kept in (({}, 2), ({"pitch_weight": 0.0}, 1), ({"family_weight": 0.0}, 1)):
+        task = vae(data, tmp_path, heads_only=True, **weights)
+        pitch, family = torch.full((1, 2, 26), IGNORED), torch.tensor([[STEMS.index("winds"), IGNORED]])
+        pitch[0, 1] = 60
+        task.remember(torch.zeros(1, 2, 9, 26), pitch, family)
+        assert len(task.remembered) == kept
+
+
+@pytest.mark.parametrize("head", ["pitch", "family"])
+def test_a_head_of_no_weight_stands_still(data: Path, tmp_path: Path, head: str) -> None:
+    """With its statistics, though the family is read at the pitch."""
+    weights = {"pitch_weight": 0.0, "family_weight": 0.0, f"{head}_weight": 0.3}
+    task = vae(data, tmp_path, heads_only=True, spectral=True, loss="snr", heads_batch=7, **weights)
+    before = {name: value.clone() for name, value in task.model.state_dict().items()}
+    trainer = Trainer(task, LOOP, tmp_path / "run")
+    for number in range(3):
+        assert set(trainer._step(task.batch(number, 0, 1))) == {head}
+    changed = {name.split(".")[0] for name, value in task.model.state_dict().items() if not value.equal(before[name])}
+    assert changed == {head}
 
 
 def test_beta_holds_the_latents_down(data: Path, tmp_path: Path) -> None:

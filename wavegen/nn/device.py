@@ -1,6 +1,7 @@
 """Where to compute: devices by name, and threads that share the cores."""
 
 import ctypes
+import os
 import sys
 import warnings
 from collections.abc import Iterator
@@ -41,9 +42,14 @@ def keep_freed_memory() -> bool:
 
 
 def share_freed_memory() -> None:
-    """Have threads that begin from now on share what they free, with glibc, where each would keep its own."""
+    """Have threads that begin from now on share what they free, for the rest of the process, where the C library is
+    glibc: each would keep its own otherwise, and these would not be full at the same time.
+
+    To be called before other threads begin: it takes none away from those that have their own, and glibc takes no
+    advice once these are many. A MALLOC_ARENA_MAX of the environment goes first.
+    """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
-    if mallopt is not None:
+    if mallopt is not None and "MALLOC_ARENA_MAX" not in os.environ:
         arena_max = -8  # of malloc.h
         mallopt(arena_max, 1)
 

@@ -19,7 +19,7 @@ from wavegen.separation.base import Separator, SeparatorSpec
 from wavegen.separation.stft import istft_blocks, stft
 
 CHUNK = 12.0  # seconds of all channels that are separated at a time
-CHUNK_OF_WINDOWS = 9.0
+CHUNK_OF_WINDOWS = 9.0  # the same: no crossfade is needed, and of their context only what they depend on is computed
 BLOCK = 32  # frames whose masks are held at a time
 LARGEST = 7 << 20  # values of an LSTM's output: from 32 MiB on, C libraries get and return fresh pages at each call
 

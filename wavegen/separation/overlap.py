@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from wavegen.errors import InputError
-from wavegen.nn.device import share_freed_memory, sharing_threads
+from wavegen.nn.device import sharing_threads
 from wavegen.separation.base import Separator, level_of
 
 AT_A_TIME = 4  # chunks, at most, for the sake of memory
@@ -110,8 +110,8 @@ def separate_stream(
     """Chunks (channels, any number of samples) of a mix → pieces (sources, channels, n), whose lengths add up to it.
 
     The mix is cut anew into chunks of ``chunk_seconds``, of which a fraction ``overlap`` is crossfaded with the next;
-    each is separated with ``model.context`` samples more on either side, which are then dropped, so memory is bounded
-    whatever the length. ``level`` is the RMS of the whole mix. With ``shifts``, a chunk is separated that many times,
+    each is separated in the sight of ``model.context`` samples more on either side, so memory is bounded whatever the
+    length. ``level`` is the RMS of the whole mix. With ``shifts``, a chunk is separated that many times,
     framed at places drawn from ``generator``, and averaged (Défossez et al. 2019, "Demucs", section 4.3). The order of
     interchangeable sources is kept: each chunk takes the order that correlates best with the one before where they
     overlap. InputError for bad options and for chunks that are not finite or not of the model's channels.
@@ -192,7 +192,6 @@ def _side_by_side(model: Separator, chunks: Iterator[_Chunk], level: float) -> I
         del first
         yield from map(separated, chunks)
         return
-    share_freed_memory()  # or an hour would hold a tenth more than a minute
     running: deque[Future[_Separated]] = deque()
     with sharing_threads(count) as pool:
         try:

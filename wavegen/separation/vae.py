@@ -3,24 +3,26 @@
 An encoder reads the mix and gives q(z_k | mix) = N(mean, variance) for every source k and frame; one decoder turns each
 z_k, beside k and a coarse view of the mix, into the source's magnitudes; the sources are cut out of the mix by the
 Wiener filter of these magnitudes, so that they sum to it and have its phase (Kingma & Welling 2014; Sohn et al. 2015,
-"Learning structured output representation using deep conditional generative models"). Two heads read off z_k and off
-the magnitudes of the separated source which note sounds and which instrument plays. Separation takes the posterior's
-mean.
+"Learning structured output representation using deep conditional generative models"). One head reads off z_k and off
+the separated source's spectrum which note sounds, and one off this note's partials which instrument plays. Separation
+takes the posterior's mean.
 """
 
 import math
 from abc import abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from wavegen.separation.base import Separator, SeparatorSpec
-from wavegen.separation.masking import HarmonicSums, Transform, log_magnitude, magnitude, mel_means
+from wavegen.separation.masking import HarmonicSums, Transform, magnitude
+from wavegen.separation.partials import VALUES, envelope, partials
 
 UNVOICED = 128
 """The class of the pitch head beside the 128 MIDI pitches."""
-TIMBRE = 64  # mel bands of a separated source that its family is read off
 SPACED = 0.04  # seconds between the frames that the heads look at
 LONG = 0.34  # seconds of the heads' longer window, which tells the low notes apart
 DROPPED = 0.2  # of what the heads' layers say, while they learn: melodies are few
@@ -61,7 +63,6 @@ class SeparationVAE(Separator):
 
     transform: Transform
     units: int
-    timbre: Tensor
 
     def __init__(self, config: Any, spec: SeparatorSpec) -> None:
         super().__init__()
@@ -69,14 +70,12 @@ class SeparationVAE(Separator):
         self.transform = Transform(config.n_fft, config.hop)
         self.units = config.units
         self.sums = HarmonicSums(spec.sample_rate, config.n_fft)
-        timbre = mel_means(spec.sample_rate, config.n_fft, config.hop, TIMBRE)
-        self.register_buffer("timbre", timbre, persistent=False)
         self.spaced = max(1, round(SPACED * spec.sample_rate / config.hop))
         hop = self.spaced * config.hop
         self.long = Transform(2 ** math.ceil(math.log2(max(4 * hop, LONG * spec.sample_rate))), hop)
         self.long_sums = HarmonicSums(spec.sample_rate, self.long.n_fft)
         self.pitch = PitchHead(config.units + 3 * self.sums.pitches, config.heads)
-        self.family = FamilyHead(config.units + self.sums.pitches + 2 * TIMBRE, config.heads, config.families)
+        self.family = FamilyHead(VALUES + 2, config.heads, config.families)
 
     @abstractmethod
     def encode_levels(self, levels: Tensor, sums: Tensor) -> tuple[Tensor, Tensor]:
@@ -108,7 +107,7 @@ class SeparationVAE(Separator):
             z = z + torch.randn_like(z) * torch.exp(0.5 * latents.log_variance)
         made = self._decoded(z, view)
         masks = wiener(made)
-        heard = self._heard(z, masks.detach(), spectrum, levels, sums, mix.shape[-1]) if hear else z[:, :, :0]
+        heard = self._heard(z, masks.detach(), spectrum, sums, mix) if hear else z[:, :, :0]
         return VAEOutput(masks, made, latents, heard, spectrum)
 
     def estimate(self, mix: Tensor) -> Tensor:
@@ -124,15 +123,26 @@ class SeparationVAE(Separator):
 
     def read_heard(self, heard: Tensor, frames: int) -> Reading:
         """What is ``heard`` in :class:`VAEOutput` → what it says of each of the mix's ``frames``."""
-        pitches = self.sums.pitches
-        z, long, short, mix, bands = torch.split(heard.flatten(0, 1), [self.units, *[pitches] * 3, 2 * TIMBRE], dim=1)
-        pitch = self.pitch(torch.cat([z, long, short, mix], dim=1))
-        pitch[:, HarmonicSums.LOWEST : HarmonicSums.HIGHEST + 1] += long + short
+        return Reading(self.read_pitch(heard, frames), self.read_family(heard))
+
+    def read_pitch(self, heard: Tensor, frames: int) -> Tensor:
+        """The logits of :class:`Reading` alone."""
+        pitch = self._notes(heard[:, :, : -self.family.inputs])
         nearest = (torch.arange(frames, device=pitch.device) + self.spaced // 2) // self.spaced
-        pitch = pitch[..., nearest.clamp(max=pitch.shape[-1] - 1)]
-        family = self.family(torch.cat([z, long, bands], dim=1))
-        batch = heard.shape[:2]
-        return Reading(pitch.reshape(*batch, *pitch.shape[1:]), family.reshape(*batch, -1))
+        return pitch[..., nearest.clamp(max=pitch.shape[-1] - 1)]
+
+    def read_family(self, heard: Tensor) -> Tensor:
+        """The logits of :class:`Reading` alone."""
+        family: Tensor = self.family(heard[:, :, -self.family.inputs :].flatten(0, 1))
+        return family.reshape(*heard.shape[:2], -1)
+
+    def _notes(self, heard: Tensor) -> Tensor:
+        """Latents and sums (batch, sources, values, spaced frames) → logits of the pitch in each of these frames."""
+        flat = heard.flatten(0, 1)
+        pitch: Tensor = self.pitch(flat)
+        long, short = torch.split(flat[:, self.units :], self.sums.pitches, dim=1)[:2]
+        pitch[:, HarmonicSums.LOWEST : HarmonicSums.HIGHEST + 1] += long + short
+        return pitch.reshape(*heard.shape[:2], *pitch.shape[1:])
 
     def _posterior(self, levels: Tensor, sums: Tensor) -> tuple[Latents, Tensor]:
         raw, view = self.encode_levels(levels, sums)
@@ -143,24 +153,34 @@ class SeparationVAE(Separator):
     def _decoded(self, z: Tensor, view: Tensor) -> Tensor:
         return self.decode(z, view).float().clamp(max=LOUDEST)
 
-    def _heard(
-        self, z: Tensor, masks: Tensor, spectrum: Tensor, levels: Tensor, mix_sums: Tensor, samples: int
-    ) -> Tensor:
+    def _heard(self, z: Tensor, masks: Tensor, spectrum: Tensor, mix_sums: Tensor, mix: Tensor) -> Tensor:
         """Latents (batch, sources, units, frames), and what the masks leave of the mix, every ``spaced`` frames.
 
-        The heads do not teach the separation by what they are shown of it, only by the latents.
+        The heads do not teach the separation by what they are shown of it: the pitch does by the latents, the family
+        not at all. The partials are those of the note that is read at the moment.
         """
-        source = masks * levels[:, None]
+        source = masks * magnitude(spectrum)[:, None]
         source = source / source.square().mean(dim=(2, 3), keepdim=True).sqrt().clamp(min=1e-4)
-        timbre = log_magnitude(torch.matmul(self.timbre, source))
-        owned = torch.matmul(self.timbre, masks)  # where nothing else sounds, it is heard best
-        mix = mix_sums[:, None].expand(-1, z.shape[1], -1, -1)
-        short = torch.cat([self.sums(source), mix, timbre, owned], dim=2)
-        wave = self.transform.apply(masks, spectrum, samples)
-        wave = wave / wave.square().mean(dim=(2, 3), keepdim=True).sqrt().clamp(min=1e-4)
-        long = self.long_sums(magnitude(self.long.spectrum(wave.flatten(0, 1))))
+        short = torch.cat([self.sums(source), mix_sums[:, None].expand(-1, z.shape[1], -1, -1)], dim=2)
+        wave = self.transform.apply(masks, spectrum, mix.shape[-1])
+        level = wave.square().mean(dim=(2, 3), keepdim=True).sqrt().clamp(min=1e-4)
+        wave = (wave / level).flatten(0, 1)
+        levels = magnitude(self.long.spectrum(wave))
+        long = self.long_sums(levels)
         long = long.reshape(*z.shape[:2], *long.shape[1:])
-        return torch.cat([self._spaced(z), long, self._spaced(short)], dim=2)
+        heard = torch.cat([self._spaced(z), long, self._spaced(short)], dim=2)
+        with torch.no_grad(), _evaluating(self.pitch):
+            chances = self._notes(heard).flatten(0, 1).softmax(dim=1)
+        note = chances[:, :UNVOICED].argmax(dim=1).to(levels.dtype)
+        whole = (magnitude(self.long.spectrum(mix))[:, None] / level).flatten(0, 1)
+        seen = [
+            partials(levels, whole, note, self.spec.sample_rate),
+            envelope(wave, self.long.hop, levels.shape[-1]),
+            1 - chances[:, UNVOICED:],
+            note[:, None] / 60 - 1,
+        ]
+        found = torch.cat(seen, dim=1)
+        return torch.cat([heard, found.reshape(*z.shape[:2], *found.shape[1:])], dim=2)
 
     def _spaced(self, x: Tensor) -> Tensor:
         """(batch, sources, values, frames) → means about every ``spaced``-th frame."""
@@ -198,14 +218,15 @@ class PitchHead(nn.Module):
 
 
 class FamilyHead(nn.Module):
-    """Latents, harmonic sums, mel bands and the source's share of each (batch, inputs, frames) → (batch, families).
+    """A note's partials and envelope, the chance that there is one, and its pitch (batch, inputs, frames) → families.
 
-    Logits, of the mean and deviation over the frames that the head attends to (Okabe et al. 2018, "Attentive statistics
-    pooling").
+    Logits (batch, families), of the mean and deviation over the frames that the head attends to (Okabe et al. 2018,
+    "Attentive statistics pooling").
     """
 
     def __init__(self, inputs: int, hidden: int, families: int) -> None:
         super().__init__()
+        self.inputs = inputs
         self.layers = _layers(inputs, hidden)
         self.attention = nn.Conv1d(hidden, 1, 1)
         self.outlet = nn.Linear(2 * hidden, families)
@@ -217,6 +238,17 @@ class FamilyHead(nn.Module):
         variance = ((hidden - mean[:, :, None]).square() * weight).sum(dim=2)
         logits: Tensor = self.outlet(torch.cat([mean, (variance + 1e-4).sqrt()], dim=1))
         return logits.float()
+
+
+@contextmanager
+def _evaluating(module: nn.Module) -> Iterator[None]:
+    """The module without dropout, and with its statistics as they are."""
+    training = module.training
+    module.eval()
+    try:
+        yield
+    finally:
+        module.train(training)
 
 
 def _layers(inputs: int, hidden: int) -> nn.Sequential:

@@ -377,7 +377,7 @@ class SeparationVAETaskConfig(_Common):
     decoders' own magnitudes, as log(1 + ·); ``pitch_weight`` and ``family_weight`` × the heads' cross entropies, where
     the notes are known. ``heads_only`` holds all else as it is: heads learn faster of a separation that stands still.
     A step separates a batch, and makes ``heads_steps`` steps of ``heads_batch`` of the last ``memory`` sources. These
-    take 20 kB a second each, and are not kept with a checkpoint: a run that is resumed gathers them anew.
+    take 17 kB a second each, and are not kept with a checkpoint: a run that is resumed gathers them anew.
     ``vocoder``: a model's name or file that the TCN's decoder begins from.
     """
 
@@ -679,7 +679,7 @@ class Memory:
 
 
 class SeparationVAETask(_SeparationTask):
-    """Mixes back to their sources through latents that also tell the notes and the instruments.
+    """Mixes back to their sources through latents that also tell the notes, whose partials tell the instruments.
 
     Trains in one process.
     """
@@ -704,8 +704,8 @@ class SeparationVAETask(_SeparationTask):
         assert isinstance(model, SeparationVAE)
         if self.config.heads_only:
             model.requires_grad_(False)
-            model.pitch.requires_grad_(True)
-            model.family.requires_grad_(True)
+            model.pitch.requires_grad_(self.config.pitch_weight > 0)
+            model.family.requires_grad_(self.config.family_weight > 0)
         return model
 
     def batch(self, step: int, rank: int, world: int) -> Batch:
@@ -742,24 +742,36 @@ class SeparationVAETask(_SeparationTask):
         logs: dict[str, Tensor] = {}
         loss, order, output = self.separated(trainer, out, target, mix, logs)
         if read:
-            with trainer.autocast():
-                reading = self.model.read_heard(reordered(out.heard, order), out.masks.shape[-1])
-            loss = loss + self.misread(reading, batch["pitch"], batch["family"], logs)
+            heard = reordered(out.heard, order)
+            loss = loss + self.misread(trainer, heard, batch["pitch"], batch["family"], logs)
         trainer.update("model", loss + self.judged(trainer, output, target, logs))
         return logs
 
-    def misread(self, reading: Reading, pitch: Tensor, family: Tensor, logs: dict[str, Tensor]) -> Tensor:
-        """The heads' weighted cross entropies."""
-        c = self.config
-        notes, kinds = _cross_entropy(reading.pitch, pitch), _cross_entropy(reading.family, family)
-        logs |= {"pitch": notes.detach(), "family": kinds.detach()}
-        return c.pitch_weight * notes + c.family_weight * kinds
+    def misread(
+        self, trainer: Trainer, heard: Tensor, pitch: Tensor, family: Tensor, logs: dict[str, Tensor]
+    ) -> Tensor:
+        """The heads' weighted cross entropies; one of no weight is not asked."""
+        c, loss = self.config, heard.new_zeros(())
+        with trainer.autocast():
+            notes = self.model.read_pitch(heard, pitch.shape[-1]) if c.pitch_weight else None
+            kinds = self.model.read_family(heard) if c.family_weight else None
+        for name, weight, logits, true in (
+            ("pitch", c.pitch_weight, notes, pitch),
+            ("family", c.family_weight, kinds, family),
+        ):
+            if logits is not None:
+                missed = _cross_entropy(logits, true)
+                logs[name] = missed.detach()
+                loss = loss + weight * missed
+        return loss
 
     def remember(self, heard: Tensor, pitch: Tensor, family: Tensor) -> None:
         """Keep what there is to learn from: of drums, which are but drums, one source a batch."""
         for item, kinds in enumerate(family.tolist()):
             for source, kind in enumerate(kinds):
-                known = kind != IGNORED or bool((pitch[item, source] != IGNORED).any())
+                known = (self.config.family_weight > 0 and kind != IGNORED) or (
+                    self.config.pitch_weight > 0 and bool((pitch[item, source] != IGNORED).any())
+                )
                 if known and (kind != DRUMS or item == 0):
                     self.remembered.add(heard[item, source], pitch[item, source], family[item, source])
 
@@ -769,9 +781,7 @@ class SeparationVAETask(_SeparationTask):
         rng = generator(self.seed, trainer.steps_done, c.heads_batch)
         for _ in range(c.heads_steps if len(self.remembered) else 0):
             seen, pitch, family = self.remembered.draw(rng, c.heads_batch)
-            with trainer.autocast():
-                reading = self.model.read_heard(seen, pitch.shape[-1])
-            trainer.update("model", self.misread(reading, pitch, family, logs))
+            trainer.update("model", self.misread(trainer, seen, pitch, family, logs))
         return logs
 
     def separated(

@@ -27,6 +27,7 @@ from wavegen.audio.io import Audio
 from wavegen.audio.resample import StreamResampler
 from wavegen.checkpoints.registry import DEFAULTS
 from wavegen.errors import InputError, WavegenError
+from wavegen.nn.device import share_freed_memory as share_freed_memory  # to be called by a program, when it begins
 from wavegen.nn.device import sharing_threads, usable_device
 from wavegen.pipelines import SEED, in_range, rereadable, whole
 from wavegen.separation.base import Separator

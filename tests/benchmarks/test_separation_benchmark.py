@@ -116,14 +116,16 @@ def test_every_model_gets_its_test(
     hpss = next(row for row in rendered if row["name"] == "HPSS")
     assert hpss["sources"]["drums"]["si_sdr_i"]["value"] > 3
     bass, melody = found["heads"][:2]
-    assert [row["scores"] for row in found["heads"]] == ["stems", "stems", "more", "more"]
-    assert found["heads"][2:] == [row | {"scores": "more"} for row in (bass, melody)]
+    assert [row["scores"] for row in found["heads"]] == [
+        str(data / name) for name in ("stems", "stems", "more", "more")
+    ]
+    assert found["heads"][2:] == [row | {"scores": str(data / "more")} for row in (bass, melody)]
     assert bass["examples"] == melody["examples"] == 10
     assert (bass["source"], bass["pitch"], bass["octaves left open"], bass["family"]) == ("bass", 0, 1, 0)  # A2 for A4
     assert (melody["source"], melody["pitch"], melody["family"]) == ("melody", 1, 1)
     assert "cores" in found["machine"]
     printed = capsys.readouterr().out
-    assert "| melodies | stems | bass | 0.0 % | 100.0 % | 100.0 % | – | 0.0 % of 10 |" in printed
+    assert f"| melodies | {data / 'stems'} | bass | 0.0 % | 100.0 % | 100.0 % | – | 0.0 % of 10 |" in printed
     assert printed.count("| IRM |") == 6
 
 

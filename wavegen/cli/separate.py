@@ -116,9 +116,8 @@ def separate(
     from wavegen import separation_jobs
     from wavegen.audio import batch, io, plots
     from wavegen.checkpoints.registry import DEFAULTS
-    from wavegen.nn.device import share_freed_memory
 
-    share_freed_memory()  # or an hour takes a tenth more than a minute
+    separation_jobs.share_freed_memory()  # or an hour takes a tenth more than a minute
     how = separation_jobs.Separation(asked, two_stems, residual, shifts, overlap, segment, seed, device)
     file_format = separation_jobs.FileFormat(FORMATS[format_.lower()] if format_ else None, subtype, normalize)
     part = separation_jobs.Part(start, duration)

@@ -4,7 +4,7 @@ import ctypes
 import os
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
@@ -26,6 +26,11 @@ def usable_device(name: str) -> torch.device:
     return device
 
 
+def _mallopt() -> Callable[[int, int], int] | None:
+    """What sets how glibc allots memory; None where the C library is another."""
+    return getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+
+
 def keep_freed_memory() -> bool:
     """Have the C library keep what is freed, for the rest of the process; False where it is not glibc.
 
@@ -33,7 +38,7 @@ def keep_freed_memory() -> bool:
     time, take as long as what is computed on them: steps of training on a CPU take up to twice as long. What the
     process holds may come to several times what it uses.
     """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    mallopt = _mallopt()
     if mallopt is None:
         return False
     trim_threshold, top_pad, mmap_max = -1, -2, -4  # of malloc.h
@@ -48,7 +53,7 @@ def share_freed_memory() -> None:
     To be called before other threads begin: it takes none away from those that have their own, and glibc takes no
     advice once these are many. A MALLOC_ARENA_MAX of the environment goes first.
     """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    mallopt = _mallopt()
     if mallopt is not None and "MALLOC_ARENA_MAX" not in os.environ:
         arena_max = -8  # of malloc.h
         mallopt(arena_max, 1)

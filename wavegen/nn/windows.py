@@ -34,9 +34,13 @@ def cover(window: int, first: int, start: int, stop: int, steps: int) -> tuple[i
     """The steps, of 0 to ``steps``, of the windows that decide what :func:`in_windows` makes of [start, stop)."""
     if window == 0:
         return 0, steps
-    begin = (start - first) // window * window + first
-    end = -(-(stop - first) // window) * window + first
+    begin, end = _whole(window, first, start, stop)
     return max(0, begin), min(steps, end)
+
+
+def _whole(window: int, first: int, start: int, stop: int) -> tuple[int, int]:
+    """[start, stop) widened to whole windows, which begin at ``first``."""
+    return (start - first) // window * window + first, -(-(stop - first) // window) * window + first
 
 
 def reach(window: int, firsts: Sequence[int], edge: int) -> int:
@@ -45,8 +49,7 @@ def reach(window: int, firsts: Sequence[int], edge: int) -> int:
     The layers, in order, have windows that begin at ``firsts``. ``edge``: how many steps beyond the chunk its output
     is made of, and beyond a step, its input.
     """
-    before, after = edge, edge
+    start, stop = -edge, edge  # from the chunk's first step, and from its end, where windows begin as they do at 0
     for first in reversed(firsts):
-        before = -(-(before + first) // window) * window - first
-        after = -(-(after - first) // window) * window + first
-    return -(-(max(before, after) + edge) // window) * window
+        start, stop = _whole(window, first, start, stop)
+    return -(-(max(-start, stop) + edge) // window) * window

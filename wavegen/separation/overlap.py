@@ -178,9 +178,12 @@ def _side_by_side(model: Separator, chunks: Iterator[_Chunk], level: float) -> I
     """The chunks' sources, in order."""
 
     def separated(chunk: _Chunk) -> _Separated:
-        margin = chunk.margin if model.spec.interchangeable else 0
+        first, after = chunk.margin, chunk.margin + chunk.stop - chunk.start
+        if model.spec.interchangeable:  # what two chunks say of the same samples tells their order
+            first, after = 0, chunk.mixes[0].shape[-1] - chunk.shifts[0]
         with torch.inference_mode():
-            return _Separated(chunk.start, chunk.stop, chunk.last, margin, _passes(model, chunk, level))
+            sources = _passes(model, chunk, level, first, after)
+        return _Separated(chunk.start, chunk.stop, chunk.last, chunk.margin - first, sources)
 
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
     count = min(torch.get_num_threads(), AT_A_TIME) if device.type == "cpu" else 1
@@ -205,12 +208,9 @@ def _side_by_side(model: Separator, chunks: Iterator[_Chunk], level: float) -> I
                 waiting.cancel()
 
 
-def _passes(model: Separator, chunk: _Chunk, level: float) -> Tensor:
-    """Sources (sources, channels, n) of a chunk, averaged over shifts; those without order with its context."""
+def _passes(model: Separator, chunk: _Chunk, level: float, first: int, after: int) -> Tensor:
+    """Sources (sources, channels, n) of samples [first, after) of a chunk with its context, averaged over shifts."""
     total: Tensor | None = None
-    first, after = chunk.margin, chunk.margin + chunk.stop - chunk.start
-    if model.spec.interchangeable:  # what two chunks say of the same samples tells their order
-        first, after = 0, chunk.mixes[0].shape[-1] - chunk.shifts[0]
     for shift, mix in zip(chunk.shifts, chunk.mixes, strict=True):
         found: Tensor = model(mix[None], level=mix.new_full((1,), level), within=(first + shift, after + shift))[0]
         if total is None:

@@ -107,7 +107,7 @@ class SeparationVAE(Separator):
             z = z + torch.randn_like(z) * torch.exp(0.5 * latents.log_variance)
         made = self._decoded(z, view)
         masks = wiener(made)
-        heard = self._heard(z, masks.detach(), spectrum, sums, mix) if hear else z[:, :, :0]
+        heard = self._heard(z, masks.detach(), spectrum, levels, sums, mix) if hear else z[:, :, :0]
         return VAEOutput(masks, made, latents, heard, spectrum)
 
     def estimate(self, mix: Tensor) -> Tensor:
@@ -153,29 +153,31 @@ class SeparationVAE(Separator):
     def _decoded(self, z: Tensor, view: Tensor) -> Tensor:
         return self.decode(z, view).float().clamp(max=LOUDEST)
 
-    def _heard(self, z: Tensor, masks: Tensor, spectrum: Tensor, mix_sums: Tensor, mix: Tensor) -> Tensor:
+    def _heard(
+        self, z: Tensor, masks: Tensor, spectrum: Tensor, levels: Tensor, mix_sums: Tensor, mix: Tensor
+    ) -> Tensor:
         """Latents (batch, sources, units, frames), and what the masks leave of the mix, every ``spaced`` frames.
 
         The heads do not teach the separation by what they are shown of it: the pitch does by the latents, the family
         not at all. The partials are those of the note that is read at the moment.
         """
-        source = masks * magnitude(spectrum)[:, None]
+        source = masks * levels[:, None]
         source = source / source.square().mean(dim=(2, 3), keepdim=True).sqrt().clamp(min=1e-4)
         short = torch.cat([self.sums(source), mix_sums[:, None].expand(-1, z.shape[1], -1, -1)], dim=2)
         wave = self.transform.apply(masks, spectrum, mix.shape[-1])
         level = wave.square().mean(dim=(2, 3), keepdim=True).sqrt().clamp(min=1e-4)
         wave = (wave / level).flatten(0, 1)
-        levels = magnitude(self.long.spectrum(wave))
-        long = self.long_sums(levels)
+        sharp = magnitude(self.long.spectrum(wave))
+        long = self.long_sums(sharp)
         long = long.reshape(*z.shape[:2], *long.shape[1:])
         heard = torch.cat([self._spaced(z), long, self._spaced(short)], dim=2)
         with torch.no_grad(), _evaluating(self.pitch):
             chances = self._notes(heard).flatten(0, 1).softmax(dim=1)
-        note = chances[:, :UNVOICED].argmax(dim=1).to(levels.dtype)
+        note = chances[:, :UNVOICED].argmax(dim=1).to(sharp.dtype)
         whole = (magnitude(self.long.spectrum(mix))[:, None] / level).flatten(0, 1)
         seen = [
-            partials(levels, whole, note, self.spec.sample_rate),
-            envelope(wave, self.long.hop, levels.shape[-1]),
+            partials(sharp, whole, note, self.spec.sample_rate),
+            envelope(wave, self.long.hop, sharp.shape[-1]),
             1 - chances[:, UNVOICED:],
             note[:, None] / 60 - 1,
         ]

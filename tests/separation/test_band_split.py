@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wavegen.errors import InputError
+from wavegen.separation import band_split
 from wavegen.separation.band_split import BLOCK, BandSplitLSTM, BandSplitLSTMConfig, band_widths
 from wavegen.separation.base import SeparatorSpec
 from wavegen.separation.stft import stft
@@ -100,6 +101,30 @@ def test_a_part_is_that_of_the_whole(
         whole = model.estimate(mix)
         assert whole.shape == (1, 3, 2, samples)
         torch.testing.assert_close(model.estimate_within(mix, start, stop), whole[..., start:stop], rtol=0, atol=1e-5)
+
+
+def test_channels_one_after_the_other_make_no_difference(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where an LSTM's output would be too large for all of them at once."""
+    torch.manual_seed(0)
+    model = BandSplitLSTM(replace(SMALL, window=4), SPEC).eval()
+    mix = torch.randn(3, 2, 900)
+    seen: list[int] = []
+    trunk = model.trunk
+    monkeypatch.setattr(model, "trunk", lambda x, spans: (seen.append(x.shape[1]), trunk(x, spans))[1])
+    with torch.inference_mode():
+        together = model.estimate_within(mix, 100, 700)
+        assert seen == [6]
+        for largest, pieces in ((1, [1] * 6), (seen_values(model, 900) // 2, [3, 3])):
+            seen.clear()
+            monkeypatch.setattr(band_split, "LARGEST", largest)
+            torch.testing.assert_close(model.estimate_within(mix, 100, 700), together, rtol=0, atol=1e-5)
+            assert seen == pieces
+
+
+def seen_values(model: BandSplitLSTM, samples: int) -> int:
+    """Of an LSTM's output, for six channels of a mix all of which is seen."""
+    frames = 1 + samples // model.config.hop
+    return 6 * frames * model.config.bands * 2 * model.config.hidden
 
 
 def test_no_frame_is_seen_that_a_part_does_not_depend_on() -> None:

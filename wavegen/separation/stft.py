@@ -47,22 +47,29 @@ def istft_blocks(blocks: Iterable[Tensor], n_fft: int, hop: int, samples: int, s
     if n_fft % hop:
         raise InputError(f"n_fft must be a multiple of the hop, not {n_fft} with a hop of {hop}")
     parts: list[Tensor] = []
-    carry: Tensor | None = None
-    frames = 0
+    carry: tuple[Tensor, Tensor] | None = None  # of the frames so far, and of their squared windows
+    begin, place = n_fft // 2 + start, 0
+    end = begin + samples
     for block in blocks:
         window = torch.hann_window(n_fft, dtype=block.real.dtype, device=block.device)
         added = _overlap_add(torch.fft.irfft(block, n=n_fft) * window, hop)
+        envelope = _overlap_add(window.square().expand(block.shape[-2], n_fft), hop)
         if carry is not None:
-            count = min(carry.shape[-1], added.shape[-1])
-            added = torch.cat([added[..., :count] + carry, added[..., count:]], dim=-1)
+            added, envelope = _onto(carry[0], added), _onto(carry[1], envelope)
         done = block.shape[-2] * hop
-        parts.append(added[..., :done])
-        carry = added[..., done:]
-        frames += block.shape[-2]
+        wanted = slice(max(0, begin - place), min(done, max(0, end - place)))
+        parts.append(added[..., wanted] / envelope[wanted])  # cut first: at the ends the envelope is 0
+        carry = added[..., done:], envelope[done:]
+        place += done
     assert carry is not None
-    envelope = _overlap_add(window.square().expand(frames, n_fft), hop)
-    within = slice(n_fft // 2 + start, n_fft // 2 + start + samples)
-    return torch.cat([*parts, carry], dim=-1)[..., within] / envelope[within]
+    wanted = slice(max(0, begin - place), max(0, end - place))
+    return torch.cat([*parts, carry[0][..., wanted] / carry[1][wanted]], dim=-1)
+
+
+def _onto(before: Tensor, after: Tensor) -> Tensor:
+    """The sum of two that begin together, of which the latter is the longer."""
+    count = before.shape[-1]
+    return torch.cat([before + after[..., :count], after[..., count:]], dim=-1)
 
 
 def _overlap_add(pieces: Tensor, hop: int) -> Tensor:

@@ -6,7 +6,7 @@ along windows of time (:mod:`wavegen.nn.windows`), so that a chunk is separated 
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -21,7 +21,7 @@ from wavegen.separation.stft import istft_blocks, stft
 CHUNK = 12.0  # seconds of all channels that are separated at a time
 WINDOWS = 6  # that are separated at a time: no crossfade is needed, and context takes a quarter of the time
 BLOCK = 32  # frames whose masks are held at a time
-LARGEST = 7 << 20  # values of an LSTM's output: from 32 MiB on, C libraries get and return fresh pages at each call
+LARGEST = 2 << 20  # values of an LSTM's output: what is larger is no faster, and takes more memory
 
 
 @dataclass(frozen=True)
@@ -145,15 +145,14 @@ class BandSplitLSTM(Separator):
         first = max(0, (start - half) // c.hop + 1)
         last = min(frames, (stop - 1 + half) // c.hop + 1)
         spans = self.spans(frames, first, last)
-        spectrum = self.spectrum(mix, *spans[0])
         # A few frames at a time: what is as large as the spectrum, or as all masks, had better stay in the cache.
-        seen = torch.cat([self.embedded(self.features(part)) for part in torch.split(spectrum, BLOCK, dim=2)])
-        spectrum = spectrum[:, :, first - spans[0][0] : last - spans[0][0]].clone()  # the rest is free to go
-        pieces = min(seen.shape[1], math.ceil(2 * c.hidden * seen[..., 0].numel() / LARGEST))
-        items = torch.split(seen, math.ceil(seen.shape[1] / pieces), dim=1)
-        x = torch.split(torch.cat([self.trunk(item, spans) for item in items], dim=1), BLOCK)
-        wanted = torch.split(spectrum, BLOCK, dim=2)
-        masked = (self.masked(vectors, part) for vectors, part in zip(x, wanted, strict=True))
+        x = torch.cat([self.embedded(self.features(part)) for part in self.spectra(mix, *spans[0])])
+        pieces = min(x.shape[1], math.ceil(2 * c.hidden * x[..., 0].numel() / LARGEST))
+        items = torch.split(x, math.ceil(x.shape[1] / pieces), dim=1)
+        x = torch.cat([self.trunk(item, spans) for item in items], dim=1)
+        del items
+        parts = zip(torch.split(x, BLOCK), self.spectra(mix, first, last), strict=True)
+        masked = (self.masked(vectors, part) for vectors, part in parts)
         return istft_blocks(masked, c.n_fft, c.hop, stop - start, start - first * c.hop)
 
     def spans(self, frames: int, first: int, last: int) -> list[tuple[int, int]]:
@@ -171,6 +170,11 @@ class BandSplitLSTM(Separator):
         before = max(0, first - margin)
         part = mix[..., before * c.hop : (last - 1 + margin) * c.hop]
         return stft(part, c.n_fft, c.hop)[..., first - before : last - before].transpose(2, 3)
+
+    def spectra(self, mix: Tensor, first: int, last: int) -> Iterator[Tensor]:
+        """The spectrum of frames [first, last), BLOCK of them at a time."""
+        for begin in range(first, last, 4 * BLOCK):  # so that the margins are few
+            yield from torch.split(self.spectrum(mix, begin, min(begin + 4 * BLOCK, last)), BLOCK, dim=2)
 
     def spectral_masks(self, mix: Tensor) -> Tensor:
         """Of mixes (batch, channels, samples) of RMS 1, for the first channel alone, what

@@ -19,13 +19,14 @@ import soundfile as sf
 from numpy.typing import NDArray
 
 from wavegen.audio.io import atomic
+from wavegen.errors import InputError, WavegenError
 
 RATE = 44100
 SONGS = ("1.Hydrogen", "2.Lithium", "3.Sodium", "4.Potassium", "5.Rubidium", "6.Caesium", "7.Francium")
 GROUPS = {  # the first whose words are in the name
     "vocals": "VOX|BGVOX",
-    "bass": "BASS|BASS STAB",
-    "other": "MELODY BREAK|FILL BUILD|FILL SCRATCH|FILL PIANO|SLOW BEAT PAD",
+    "bass": "BASS",
+    "other": "MELODY BREAK|FILL BUILD|FILL SCRATCH",
     "drums": "DRUMS?|KICK|K & SN|SNARE|HH|HATS?|TOPS|CLAPS?|CRASH|CYMBALS|TOMS?|PERC|PRC|BEAT|BREAKBEAT|BREAK",
 }
 BY_EAR = {song: {"MINILOGUE_SYNTH": "bass"} for song in ("4.Potassium", "5.Rubidium")}
@@ -46,8 +47,33 @@ def decoded(path: Path) -> NDArray[np.float32]:
 
     resampler = av.AudioResampler(format="fltp", layout="stereo", rate=RATE)
     with av.open(str(path)) as container:
-        frames = [part for frame in container.decode(audio=0) for part in resampler.resample(frame)]
-    return np.concatenate([part.to_ndarray() for part in (*frames, *resampler.resample(None))], axis=1)
+        parts = [part.to_ndarray() for frame in container.decode(audio=0) for part in resampler.resample(frame)]
+    if not parts:
+        raise InputError(f"{path}: no audio samples")
+    return np.concatenate([*parts, *(part.to_ndarray() for part in resampler.resample(None))], axis=1)
+
+
+def grouped(source: Path, output: Path) -> None:
+    """The stems of a song's folder, as the sources in another. InputError where not all of them are there."""
+    song = source.name
+    files = {path.stem.partition("_Stem_")[2]: path for path in source.glob("*_Stem_*.m4a")}
+    names = {name.removesuffix("_mobile") for name in files} - LEFT_OUT.get(song, set())  # copies for telephones
+    if not names:
+        raise InputError(f"{source}: no stems, *_Stem_*.m4a")
+    if lacking := sorted(names - set(files)):
+        raise InputError(f"{source}: lacks {', '.join(lacking)}, of which only the smaller copy is there")
+    for target in sorted({group(song, name) for name in names}):
+        path = output / f"{target}.flac"
+        if path.is_file():
+            continue
+        sounds = [decoded(files[name]) for name in sorted(names) if group(song, name) == target]
+        total = np.zeros((2, max(sound.shape[1] for sound in sounds)), np.float32)
+        for sound in sounds:
+            total[:, : sound.shape[1]] += sound
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic(path) as temporary:
+            sf.write(temporary, np.clip(total.T, -1, 1), RATE, "PCM_16", format="FLAC")
+    print(f"{song}: {len(names)} stems as {', '.join(sorted({group(song, name) for name in names}))}", flush=True)
 
 
 def main(arguments: list[str]) -> int:
@@ -58,28 +84,12 @@ def main(arguments: list[str]) -> int:
     if importlib.util.find_spec("av") is None:
         print("group_songs.py reads AAC by PyAV, which is not installed: pip install av", file=sys.stderr)
         return 2
-    for song in SONGS:
-        stems = {path.stem.partition("_Stem_")[2]: path for path in (options.source / song).glob("*_Stem_*.m4a")}
-        if not stems:
-            print(f"{options.source / song}: no stems, *_Stem_*.m4a", file=sys.stderr)
-            return 2
-        # Of each there is a smaller copy, for telephones.
-        names = {name for name in stems if not name.endswith("_mobile")} - LEFT_OUT.get(song, set())
-        sources: dict[str, NDArray[np.float32]] = {}
-        for name in sorted(names):
-            target = group(song, name)
-            if (options.output / song / f"{target}.flac").is_file():
-                continue
-            sound = decoded(stems[name])
-            total = sources.setdefault(target, np.zeros((2, 0), np.float32))
-            length = max(total.shape[1], sound.shape[1])
-            sources[target] = sum(np.pad(x, ((0, 0), (0, length - x.shape[1]))) for x in (total, sound))
-        for target, samples in sources.items():
-            path = options.output / song / f"{target}.flac"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with atomic(path) as temporary:
-                sf.write(temporary, np.clip(samples.T, -1, 1), RATE, "PCM_16", format="FLAC")
-        print(f"{song}: {len(names)} stems as {', '.join(sorted({group(song, name) for name in names}))}", flush=True)
+    try:
+        for song in SONGS:
+            grouped(options.source / song, options.output / song)
+    except (WavegenError, OSError, ValueError) as error:  # PyAV's errors are OSErrors and ValueErrors
+        print(" ".join(str(error).split()), file=sys.stderr)
+        return 2
     return 0
 
 

@@ -2,7 +2,7 @@
 # Separators: songs rendered with their stems, then every model, with what each is compared with.
 #   recipes/separation/run.sh DATA [RUNS]     DATA: a folder as described below; RUNS: where it trains (default: runs)
 #     DATA/{freedoom-midi,groove-midi,jsb-chorales}   scores        DATA/soundfonts/*.sf*
-#     DATA/speech/<set>/<speaker>/...                 recordings    DATA/stems/<song>/<stem>.ogg  real songs (group_songs.py)
+#     DATA/speech/<set>/<speaker>/...                 recordings    DATA/stems/<song>/<stem>.flac real songs (group_songs.py)
 # The set of speech of a single speaker holds its recordings itself. Called again, it goes on where it stopped.
 set -euo pipefail
 here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"

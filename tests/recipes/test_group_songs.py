@@ -1,7 +1,6 @@
 """Real songs: which source each of their stems belongs to, and what is written of it."""
 
 import importlib.util
-import sys
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
@@ -74,6 +73,9 @@ def test_songs_are_written_once(
     assert len(sf.read(tmp_path / "out" / "7.Francium" / "other.flac")[0]) == 500
     assert recipe.main(arguments) == 0
     assert len(heard) == 3
+    (folder / "7.Francium_Stem_CLAPS_mobile.m4a").touch()
+    assert recipe.main(arguments) == 2
+    assert "7.Francium: lacks CLAPS" in capsys.readouterr().err
     monkeypatch.setattr(recipe, "SONGS", ("8.Radium",))
     assert recipe.main(arguments) == 2
     assert "8.Radium: no stems" in capsys.readouterr().err
@@ -82,7 +84,6 @@ def test_songs_are_written_once(
 def test_what_is_missing_is_named(
     recipe: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setitem(sys.modules, "av", None)
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     assert recipe.main([str(tmp_path), str(tmp_path)]) == 2
     assert "pip install av" in capsys.readouterr().err

@@ -116,7 +116,7 @@ def test_channels_one_after_the_other_make_no_difference(monkeypatch: pytest.Mon
         assert seen == [6]
         for largest, pieces in ((1, [1] * 6), (seen_values(model, 900) // 2, [3, 3])):
             seen.clear()
-            monkeypatch.setattr(band_split, "LARGEST", largest)
+            monkeypatch.setattr(band_split, "AT_ONCE", largest)
             torch.testing.assert_close(model.estimate_within(mix, 100, 700), together, rtol=0, atol=1e-5)
             assert seen == pieces
 

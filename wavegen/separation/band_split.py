@@ -21,7 +21,8 @@ from wavegen.separation.stft import istft_blocks, stft
 CHUNK = 12.0  # seconds of all channels that are separated at a time
 WINDOWS = 6  # that are separated at a time: no crossfade is needed, and context takes a quarter of the time
 BLOCK = 32  # frames whose masks are held at a time
-LARGEST = 2 << 20  # values of an LSTM's output: what is larger is no faster, and takes more memory
+LARGEST = 7 << 20  # values of an LSTM's output: from 32 MiB on, C libraries get and return fresh pages at each call
+AT_ONCE = 2 << 20  # the same, of the channels that are separated at a time: more are no faster, and take more memory
 
 
 @dataclass(frozen=True)
@@ -147,7 +148,7 @@ class BandSplitLSTM(Separator):
         spans = self.spans(frames, first, last)
         # A few frames at a time: what is as large as the spectrum, or as all masks, had better stay in the cache.
         x = torch.cat([self.embedded(self.features(part)) for part in self.spectra(mix, *spans[0])])
-        pieces = min(x.shape[1], math.ceil(2 * c.hidden * x[..., 0].numel() / LARGEST))
+        pieces = min(x.shape[1], math.ceil(2 * c.hidden * x[..., 0].numel() / AT_ONCE))
         items = torch.split(x, math.ceil(x.shape[1] / pieces), dim=1)
         x = torch.cat([self.trunk(item, spans) for item in items], dim=1)
         del items

@@ -4,7 +4,7 @@
     python recipes/separation/group_songs.py everythingisremixed/src OUTPUT
 
 Stems are grouped by their names, and where a name tells nothing, by their sound: the synthesiser of 4.Potassium and of
-5.Rubidium has eight and nine tenths of its energy below 60 Hz and is a bass. Written as OUTPUT/<song>/<stem>.flac,
+5.Rubidium is a bass. Written as OUTPUT/<song>/<stem>.flac,
 44.1 kHz stereo, 16 bits. Files that are there already are kept. Reads AAC: `pip install av`.
 """
 
@@ -19,7 +19,7 @@ import soundfile as sf
 from numpy.typing import NDArray
 
 from wavegen.audio.io import atomic
-from wavegen.errors import InputError, WavegenError
+from wavegen.errors import InputError, MissingDependencyError, WavegenError
 
 RATE = 44100
 SONGS = ("1.Hydrogen", "2.Lithium", "3.Sodium", "4.Potassium", "5.Rubidium", "6.Caesium", "7.Francium")
@@ -62,18 +62,21 @@ def grouped(source: Path, output: Path) -> None:
         raise InputError(f"{source}: no stems, *_Stem_*.m4a")
     if lacking := sorted(names - set(files)):
         raise InputError(f"{source}: lacks {', '.join(lacking)}, of which only the smaller copy is there")
-    for target in sorted({group(song, name) for name in names}):
+    sources: dict[str, list[Path]] = {}
+    for name in sorted(names):
+        sources.setdefault(group(song, name), []).append(files[name])
+    for target, stems in sources.items():
         path = output / f"{target}.flac"
         if path.is_file():
             continue
-        sounds = [decoded(files[name]) for name in sorted(names) if group(song, name) == target]
+        sounds = [decoded(stem) for stem in stems]
         total = np.zeros((2, max(sound.shape[1] for sound in sounds)), np.float32)
         for sound in sounds:
             total[:, : sound.shape[1]] += sound
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic(path) as temporary:
             sf.write(temporary, np.clip(total.T, -1, 1), RATE, "PCM_16", format="FLAC")
-    print(f"{song}: {len(names)} stems as {', '.join(sorted({group(song, name) for name in names}))}", flush=True)
+    print(f"{song}: {len(names)} stems as {', '.join(sorted(sources))}", flush=True)
 
 
 def main(arguments: list[str]) -> int:
@@ -81,14 +84,13 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("source", type=Path, help="the repository's folder src")
     parser.add_argument("output", type=Path)
     options = parser.parse_args(arguments)
-    if importlib.util.find_spec("av") is None:
-        print("group_songs.py reads AAC by PyAV, which is not installed: pip install av", file=sys.stderr)
-        return 2
     try:
+        if importlib.util.find_spec("av") is None:
+            raise MissingDependencyError("PyAV", None, "reading AAC", command="pip install av")
         for song in SONGS:
             grouped(options.source / song, options.output / song)
     except (WavegenError, OSError, ValueError) as error:  # PyAV's errors are OSErrors and ValueErrors
-        print(" ".join(str(error).split()), file=sys.stderr)
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     return 0
 

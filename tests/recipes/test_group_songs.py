@@ -1,6 +1,7 @@
 """Real songs: which source each of their stems belongs to, and what is written of it."""
 
 import importlib.util
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
@@ -8,17 +9,10 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-SCRIPT = Path(__file__).parents[2] / "recipes" / "separation" / "group_songs.py"
-
 
 @pytest.fixture(scope="module")
-def recipe() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("group_songs", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def recipe(load_script: Callable[[str], ModuleType]) -> ModuleType:
+    return load_script("recipes/separation/group_songs.py")
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,10 @@
 """Recipes: every configuration fits its dataclasses, names its stages, and the preparation makes readable folders."""
 
 import importlib
-import importlib.util
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -46,13 +46,8 @@ def test_script_names_its_usage(recipe: str) -> None:
 
 
 @pytest.fixture
-def preparation() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("prepare", RECIPES / "speech" / "prepare.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def preparation(load_script: Callable[[str], ModuleType]) -> ModuleType:
+    return load_script("recipes/speech/prepare.py")
 
 
 def recording(path: Path, text: str | None) -> None:

@@ -1,7 +1,8 @@
 """Synthesised basses: deep, whole, at their level, in a layout that training reads."""
 
-import importlib.util
+from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -10,16 +11,10 @@ import pytest
 from wavegen.training.mixtures import StemSet, active_rms, generator
 from wavegen.training.stem_folders import prepared
 
-SCRIPT = Path(__file__).parents[2] / "recipes" / "separation" / "render_basses.py"
-
 
 @pytest.fixture(scope="module")
-def script() -> Any:
-    spec = importlib.util.spec_from_file_location("render_basses", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+def script(load_script: Callable[[str], ModuleType]) -> Any:
+    module = load_script("recipes/separation/render_basses.py")
     module.SECONDS = 4.0
     return module
 

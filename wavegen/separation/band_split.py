@@ -78,6 +78,11 @@ def band_widths(sample_rate: int, n_fft: int, bands: int, narrowest: int) -> tup
     return tuple(b - a for a, b in pairwise(edges))
 
 
+def pieces(x: Tensor, values: int, most: int) -> tuple[Tensor, ...]:
+    """x (steps, batch, ...), of which ``values`` are made, with as much of its batch in each as makes ``most``."""
+    return torch.split(x, math.ceil(x.shape[1] / math.ceil(values / most)), dim=1)
+
+
 class ResidualLSTM(nn.Module):
     """x (steps, batch, channels) → x + Linear(bidirectional LSTM(LayerNorm(x))), some of the batch at a time."""
 
@@ -89,8 +94,8 @@ class ResidualLSTM(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         steps, batch, _ = x.shape
-        pieces = math.ceil(batch * steps * self.output.in_features / LARGEST)
-        return torch.cat([self._piece(piece) for piece in torch.split(x, math.ceil(batch / pieces), dim=1)], dim=1)
+        parts = pieces(x, batch * steps * self.output.in_features, LARGEST)
+        return torch.cat([self._piece(part) for part in parts], dim=1)
 
     def _piece(self, x: Tensor) -> Tensor:
         added: Tensor = self.output(self.lstm(self.norm(x))[0])
@@ -148,8 +153,7 @@ class BandSplitLSTM(Separator):
         spans = self.spans(frames, first, last)
         # A few frames at a time: what is as large as the spectrum, or as all masks, had better stay in the cache.
         x = torch.cat([self.embedded(self.features(part)) for part in self.spectra(mix, *spans[0])])
-        pieces = min(x.shape[1], math.ceil(2 * c.hidden * x[..., 0].numel() / AT_ONCE))
-        items = torch.split(x, math.ceil(x.shape[1] / pieces), dim=1)
+        items = pieces(x, 2 * c.hidden * x[..., 0].numel(), AT_ONCE)
         x = torch.cat([self.trunk(item, spans) for item in items], dim=1)
         del items
         parts = zip(torch.split(x, BLOCK), self.spectra(mix, first, last), strict=True)

@@ -50,6 +50,12 @@ def istft_blocks(blocks: Iterable[Tensor], n_fft: int, hop: int, samples: int, s
     carry: tuple[Tensor, Tensor] | None = None  # of the frames so far, and of their squared windows
     begin, place = n_fft // 2 + start, 0
     end = begin + samples
+
+    def finished(added: Tensor, envelope: Tensor) -> Tensor:
+        """What is wanted of the part at ``place``. It is cut first: at the ends the envelope is 0."""
+        wanted = slice(max(0, begin - place), max(0, end - place))
+        return added[..., wanted] / envelope[wanted]
+
     for block in blocks:
         window = torch.hann_window(n_fft, dtype=block.real.dtype, device=block.device)
         added = _overlap_add(torch.fft.irfft(block, n=n_fft) * window, hop)
@@ -57,13 +63,11 @@ def istft_blocks(blocks: Iterable[Tensor], n_fft: int, hop: int, samples: int, s
         if carry is not None:
             added, envelope = _onto(carry[0], added), _onto(carry[1], envelope)
         done = block.shape[-2] * hop
-        wanted = slice(max(0, begin - place), min(done, max(0, end - place)))
-        parts.append(added[..., wanted] / envelope[wanted])  # cut first: at the ends the envelope is 0
+        parts.append(finished(added[..., :done], envelope[:done]))
         carry = added[..., done:], envelope[done:]
         place += done
     assert carry is not None
-    wanted = slice(max(0, begin - place), max(0, end - place))
-    return torch.cat([*parts, carry[0][..., wanted] / carry[1][wanted]], dim=-1)
+    return torch.cat([*parts, finished(*carry)], dim=-1)
 
 
 def _onto(before: Tensor, after: Tensor) -> Tensor:

@@ -181,6 +181,13 @@ class FileFormat:
         name = self.format or ("FLAC" if about.format == "FLAC" and about.channels <= 8 else "WAV")
         return name, self.subtype or io.matching_subtype(about, name)
 
+    def check(self, about: io.AudioInfo, samples: int) -> None:
+        """InputError where results cannot hold the rate, the channels or so many samples of the file ``about``."""
+        container, subtype = self.of(about)
+        io.Writer(f"{about.path}: results", about.sample_rate, about.channels, format=container, subtype=subtype)
+        if container == "WAV" and samples * about.channels * _WAV_BYTES[subtype] > _WAV_LIMIT:
+            raise InputError(f"{about.path}: results would be WAV files beyond 4 GiB; write FLAC, or fewer bits")
+
     def keeps_length(self, about: io.AudioInfo) -> bool:
         """Whether results have the source's length to the sample, and that is known from its header."""
         return about.format != "MP3" and self.of(about)[0] in ("WAV", "FLAC")
@@ -247,10 +254,8 @@ def separate_file(
     with rereadable(source, lambda: watch(0.0, 0.0)) as file:
         about = io.info(file)
         first, count = part.samples(about)
+        file_format.check(about, count)
         container, subtype = file_format.of(about)
-        name = about.path
-        if container == "WAV" and count * about.channels * _WAV_BYTES[subtype] > _WAV_LIMIT:
-            raise InputError(f"{name}: results would be WAV files beyond 4 GiB; write FLAC, or fewer bits")
         watch(0.0, count / about.sample_rate)
         with ExitStack() as stack:
             outputs = stack.enter_context(_Outputs.open(places, about, container, subtype))
@@ -279,7 +284,7 @@ def separate_file(
                 if sheet is not None:
                     sheet.add(np.concatenate([mix[None].astype(np.float32), rounded]))
             if sheet is not None and plot is not None:
-                sheet.save(plot, title=Path(name).name)
+                sheet.save(plot, title=Path(about.path).name)
             outputs.finish()
     return Done(total, gain, outputs.clipped)
 

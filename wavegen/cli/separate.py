@@ -139,7 +139,7 @@ def separate(
     abouts: dict[Input, AudioInfo | None] = {}
     for item in inputs:
         try:
-            abouts[item] = _info(item, part)
+            abouts[item] = _info(item, file_format, part)
         except InputError as error:
             failures.add(str(item.source), error)
     if to_stdout:
@@ -228,8 +228,8 @@ def _signals_held(model: Any) -> Iterator[Callable[[], None]]:
     check()
 
 
-def _info(item: "Input", part: "Part") -> "AudioInfo | None":
-    """What a file says of itself, of which the part must be there; None for a pipe, which is read but once."""
+def _info(item: "Input", file_format: "FileFormat", part: "Part") -> "AudioInfo | None":
+    """What a file says of itself, if the part is there and results can hold it; None for a pipe, read but once."""
     from wavegen.audio import io
 
     try:
@@ -238,7 +238,7 @@ def _info(item: "Input", part: "Part") -> "AudioInfo | None":
     except OSError as error:
         raise InputError(f"{item.source}: {error.strerror or error}") from None
     about = io.info(item.source)
-    part.samples(about)
+    file_format.check(about, part.samples(about)[1])
     return about
 
 

@@ -155,19 +155,24 @@ def ideal_mask(references: Sources, kind: str, n_fft: int) -> NDArray[np.float64
 
     from wavegen.separation.stft import istft, stft
 
+    if kind not in ("IBM", "IRM"):
+        raise InputError(f"ideal mask {kind!r}; there are IBM and IRM")
     s = torch.from_numpy(np.asarray(references, np.float64))
     if s.dim() != 3:
         raise InputError(f"sources are (sources, channels, samples), not {tuple(s.shape)}")
-    power = stft(s, n_fft, n_fft // 4).abs().square()
-    if kind == "IBM":
-        mask = torch.zeros_like(power).scatter_(0, power.argmax(dim=0, keepdim=True), 1.0)
-    elif kind == "IRM":
-        total = power.sum(dim=0, keepdim=True)
-        mask = torch.where(total > 0, power / torch.where(total > 0, total, 1.0), 1.0 / len(s))
-    else:
-        raise InputError(f"ideal mask {kind!r}; there are IBM and IRM")
-    mix = stft(s.sum(dim=0), n_fft, n_fft // 4)
-    return istft(mask * mix, n_fft, n_fft // 4, s.shape[-1]).numpy()
+    found = torch.empty_like(s)
+    for channel in range(s.shape[1]):  # one by one: whole songs are large
+        x = s[:, channel]
+        mask = stft(x, n_fft, n_fft // 4).abs().square_()
+        if kind == "IBM":
+            mask = torch.zeros_like(mask).scatter_(0, mask.argmax(dim=0, keepdim=True), 1.0)
+        else:
+            total = mask.sum(dim=0, keepdim=True)
+            mask = torch.where(total > 0, mask / torch.where(total > 0, total, 1.0), 1.0 / len(x))
+        mix = stft(x.sum(dim=0, keepdim=True), n_fft, n_fft // 4)
+        for source in range(len(x)):
+            found[source, channel] = istft(mask[source, None] * mix, n_fft, n_fft // 4, x.shape[-1])[0]
+    return found.numpy()
 
 
 def mask_size(sample_rate: int) -> int:

@@ -499,6 +499,19 @@ def test_a_sheet_of_spectrograms(tmp_path: Path) -> None:
         assert (tmp_path / "out" / "sheet.png").read_bytes()[:4] == b"\x89PNG"
 
 
+def test_a_sheet_that_cannot_be_drawn_leaves_no_stems(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("matplotlib")
+    io.write(tmp_path / "a.wav", noise(8000, 0.5, 1))
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", full)
+    with pytest.raises(InputError, match=r"out/sheet\.png: No space left on device$"):
+        run(tmp_path / "a.wav", tmp_path / "out", plot=tmp_path / "out" / "sheet.png")
+    assert [p.name for p in tmp_path.iterdir()] == ["a.wav"]
+
+
 # --- many files
 
 

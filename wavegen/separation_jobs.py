@@ -5,10 +5,12 @@ integers are rounded so that they sum to the mix's too.
 """
 
 import collections
+import os
 import secrets
 import shutil
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import as_completed
 from contextlib import ExitStack, contextmanager, suppress
@@ -43,7 +45,6 @@ _BLOCK = 1 << 16  # samples of all channels read at a time, at most
 _BITS = {"PCM_16": 16, "PCM_24": 24}
 _WAV_BYTES = {"PCM_16": 2, "PCM_24": 3, "PCM_32": 4, "FLOAT": 4}
 _WAV_LIMIT = 2**32 - 2**17
-_UNORDERED_LENGTH = ("MP3", "OGG")  # formats whose length is not the source's to the sample
 
 Samples = NDArray[np.float32]
 Exact = NDArray[np.float64]
@@ -70,6 +71,8 @@ class Separation:
     device: str = "cpu"
 
     def __post_init__(self) -> None:
+        if not isinstance(self.residual, bool):
+            raise InputError(f"residual must be True or False, not {self.residual!r}")
         if self.stems and self.two_stems is not None:
             raise InputError("stems and two_stems exclude each other")
         if self.residual and self.two_stems is not None:
@@ -221,9 +224,11 @@ class Part:
 
 @dataclass(frozen=True)
 class Done:
-    """What became of a file: seconds of audio, the gain of "rescale", and how many samples of which were clipped."""
+    """What became of a file: seconds of audio, how many the work took, the gain of "rescale", and how many samples of
+    which result were clipped."""
 
     seconds: float
+    elapsed: float
     gain: float = 1.0
     clipped: dict[str, int] = field(default_factory=dict)
 
@@ -246,6 +251,7 @@ def separate_file(
     seconds done and their total; what it raises stops the work. InputError, in one line, for whatever is wrong with the
     file or the places.
     """
+    began = time.perf_counter()
     file_format, part = file_format or FileFormat(), part or Part()
     names = how.outputs(model)
     if set(names) != set(places):
@@ -258,7 +264,7 @@ def separate_file(
         container, subtype = file_format.of(about)
         watch(0.0, count / about.sample_rate)
         with ExitStack() as stack:
-            outputs = stack.enter_context(_Outputs.open(places, about, container, subtype))
+            outputs = stack.enter_context(_Outputs.open(places, plot, about, container, subtype))
             level = _Level()
             for block in _blocks(file, about, first, count):
                 level.add(block)
@@ -283,10 +289,10 @@ def separate_file(
                 outputs.write(dict(zip(names, rounded, strict=True)), clamp=file_format.normalize == "clamp")
                 if sheet is not None:
                     sheet.add(np.concatenate([mix[None].astype(np.float32), rounded]))
-            if sheet is not None and plot is not None:
-                sheet.save(plot, title=Path(about.path).name)
+            if sheet is not None and outputs.picture is not None:
+                sheet.save(outputs.picture, title=Path(about.path).name)
             outputs.finish()
-    return Done(total, gain, outputs.clipped)
+    return Done(total, time.perf_counter() - began, gain, outputs.clipped)
 
 
 @dataclass(frozen=True)
@@ -558,18 +564,23 @@ class _Spool:
 
 
 class _Outputs:
-    """Files that are written together under names of their own, and renamed together at the end."""
+    """Files that are written together under names of their own, and renamed together at the end.
+
+    ``picture``: where one is to be drawn, if it is to be, which then goes to ``plot``.
+    """
 
     def __init__(
         self,
         places: Mapping[str, str | Path],
+        plot: Path | None,
         about: io.AudioInfo,
         container: str,
         subtype: str,
         names: dict[str, str],
     ) -> None:
-        """``names`` is told, before anything can go wrong, which name stands for which."""
+        """``names`` is told which name stands for which."""
         self._subtype = subtype
+        self._names = names
         self._stack = ExitStack()
         self._renames: dict[Path, Path] = {}
         self._writers: dict[str, io.Writer] = {}
@@ -577,26 +588,30 @@ class _Outputs:
         self.folder: Path | None = None
         if len(places) > 1 and any(str(place) == "-" for place in places.values()):
             raise InputError("standard output takes one stem; name it, or write to a folder")
-        token = secrets.token_hex(8)
         for name, place in places.items():
-            target = Path(place)
-            if str(place) != "-":
-                io.require_writable(target)
-                self.folder = target.parent
-                target = target.with_name(f".{token}{len(self._renames)}{target.suffix}")
-                self._renames[target] = Path(place)
-                names[str(target)] = str(place)
+            target = self._renamed(Path(place)) if str(place) != "-" else place
             rate, channels = about.sample_rate, about.channels
             self._writers[name] = io.Writer(target, rate, channels, format=container, subtype=subtype)
+        self.picture = None if plot is None else self._renamed(plot)
+
+    def _renamed(self, place: Path) -> Path:
+        """A name of its own beside the file that is to be at ``place``, which may be a link."""
+        io.require_writable(place)
+        target = Path(os.path.realpath(place))
+        temporary = target.with_name(f".{secrets.token_hex(8)}{target.suffix}")
+        self.folder = target.parent
+        self._renames[temporary] = target
+        self._names[str(temporary)] = str(place)
+        return temporary
 
     @classmethod
     @contextmanager
     def open(
-        cls, places: Mapping[str, str | Path], about: io.AudioInfo, container: str, subtype: str
+        cls, places: Mapping[str, str | Path], plot: Path | None, about: io.AudioInfo, container: str, subtype: str
     ) -> Iterator["_Outputs"]:
-        folders = [Path(place).parent for place in places.values() if str(place) != "-"]
-        with _named(places, {}) as names, output_folders(folders):
-            self = cls(places, about, container, subtype, names)
+        paths = [Path(place) for place in places.values() if str(place) != "-"] + ([] if plot is None else [plot])
+        with _named(places, {}) as names, output_folders([path.parent for path in paths]):
+            self = cls(places, plot, about, container, subtype, names)
             try:
                 with self._stack:
                     for writer in self._writers.values():

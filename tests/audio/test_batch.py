@@ -60,6 +60,13 @@ def test_files_of_one_name_are_told_apart(tmp_path: Path) -> None:
     assert named(found) == ["p/x", "q/x.wav", "q/x.flac", "y"]
 
 
+def test_files_of_one_name_in_a_folder_keep_the_structure(tmp_path: Path) -> None:
+    names = ("album/cd1/x.flac", "album/cd1/x.wav", "album/x.wav")
+    touch(*(tmp_path / name for name in names))
+    found, _ = batch.find_inputs([str(tmp_path / "album")])
+    assert named(found) == ["x", "cd1/x.flac", "cd1/x.wav"]
+
+
 def test_what_came_apart_does_not_fall_together_again(tmp_path: Path) -> None:
     names = ("x/a.wav", "y/a.wav", "z/x/a.wav", "w/b.wav", "w/b.flac", "w/b.wav.wav", "w/...wav")
     touch(*(tmp_path / name for name in names))
@@ -115,6 +122,29 @@ def test_no_input_is_overwritten(tmp_path: Path) -> None:
     item = batch.Input(tmp_path / "x.wav", PurePath(), "x")
     with pytest.raises(InputError, match="would be overwritten"):
         batch.targets([item], tmp_path, "{name}.{ext}", ("a",), ext=lambda item, stem: "wav", model="m")
+    other = batch.Input(tmp_path / "other.wav", PurePath(), "other")
+    with pytest.raises(InputError, match=r"x\.wav: would be overwritten"):  # though nothing is made of it
+        batch.targets([other], tmp_path, "x.{ext}", ("a",), ext=lambda *_: "wav", model="m", untouched=[item, other])
+
+
+def test_an_extension_does_not_lie(tmp_path: Path) -> None:
+    item = batch.Input(tmp_path / "x.wav", PurePath(), "x")
+    for template, ext in (("{stem}.wav", "flac"), ("{stem}.FLAC", "wav"), ("{stem}.ogg", "opus")):
+        with pytest.raises(InputError, match=rf"would hold {ext.upper()}; end it in \.{{ext}}"):
+            batch.targets([item], tmp_path, template, ("a",), ext=lambda *_, ext=ext: ext, model="m")
+    for template, ext in (("{stem}.oga", "ogg"), ("{stem}.WAV", "wav"), ("{name}.{stem}", "wav")):
+        batch.targets([item], tmp_path, template, ("a",), ext=lambda *_, ext=ext: ext, model="m")
+
+
+def test_where_no_folder_can_be(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    batch.require_folder(tmp_path)
+    batch.require_folder(tmp_path / "new" / "newer")
+    with pytest.raises(InputError, match="file: is not a folder"):
+        batch.require_folder(tmp_path / "file")
+    with pytest.raises(InputError, match=r"file/new: .*/file is not a folder"):
+        batch.require_folder(tmp_path / "file" / "new")
+    assert sorted(tmp_path.iterdir()) == [tmp_path / "file"]
 
 
 def test_what_is_finished(tmp_path: Path) -> None:

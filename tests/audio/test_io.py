@@ -26,6 +26,7 @@ from wavegen.audio.io import (
     Audio,
     AudioInfo,
     ClippingWarning,
+    TruncatedWarning,
     Writer,
     atomic,
     blocks,
@@ -470,7 +471,20 @@ def test_truncated_headers(tmp_path: Path, encoded: dict[str, tuple[Path, Sample
 def test_a_truncated_wav_gives_what_is_there(tmp_path: Path, encoded: dict[str, tuple[Path, Samples]]) -> None:
     path, whole = encoded["wav"]
     (tmp_path / "cut.wav").write_bytes(path.read_bytes()[: 44 + 4 * 1000 + 3])
-    np.testing.assert_array_equal(read(tmp_path / "cut.wav").samples, whole[:, :1000])
+    with pytest.warns(
+        TruncatedWarning, match=rf"cut\.wav: the file was cut short: 4047 bytes of {path.stat().st_size} "
+    ):
+        np.testing.assert_array_equal(read(tmp_path / "cut.wav").samples, whole[:, :1000])
+
+
+@pytest.mark.parametrize("size", [0, 0x7FFFF024, 0xFFFFFFFF])
+def test_a_wav_that_leaves_its_length_open_is_not_cut_short(
+    tmp_path: Path, encoded: dict[str, tuple[Path, Samples]], size: int
+) -> None:
+    data = bytearray(encoded["wav"][0].read_bytes())
+    data[4:8] = size.to_bytes(4, "little")
+    (tmp_path / "open.wav").write_bytes(data)
+    np.testing.assert_array_equal(read(tmp_path / "open.wav").samples, encoded["wav"][1])
 
 
 @pytest.mark.parametrize("extension", ["flac", "mp3"])

@@ -121,6 +121,16 @@ def test_open_unmix_files_in_any_order(tmp_path: Path) -> None:
     assert model.spec == SeparatorSpec(16000, 2, ("speech", "noise"))
     named = import_separator([tmp_path], sources=["rain", "voice"], sample_rate=8000)
     assert named.spec == SeparatorSpec(8000, 2, ("rain", "voice"))
+    assert torch.equal(first_weight(named, "rain"), first_weight(model, "noise"))
+    own = import_separator([tmp_path], sources=["speech", "noise"])  # what the files are called, in another order
+    assert own.spec == model.spec
+    for source in own.spec.sources:
+        assert torch.equal(first_weight(own, source), first_weight(model, source))
+    assert not torch.equal(first_weight(own, "speech"), first_weight(own, "noise"))
+
+
+def first_weight(model: Separator, source: str) -> Tensor:
+    return model.state_dict()[f"networks.{source}.fc1.weight"]
 
 
 def test_open_unmix_files_that_do_not_go_together(tmp_path: Path) -> None:
@@ -133,8 +143,10 @@ def test_open_unmix_files_that_do_not_go_together(tmp_path: Path) -> None:
     torch.save(a_network(), tmp_path / "vocals-2.pth")
     with pytest.raises(InputError, match="same source"):
         import_separator([tmp_path / "vocals.pth", tmp_path / "vocals-2.pth"])
-    with pytest.raises(InputError, match="1 names for 2 sources"):
+    with pytest.raises(InputError, match="there are 2 files of a source each; 1 names"):
         import_separator([tmp_path / "vocals.pth", tmp_path / "vocals-2.pth"], sources=["a"])
+    with pytest.raises(InputError, match="mask and layers are for Conv-TasNet; this is Open-Unmix"):
+        import_separator([tmp_path / "vocals.pth"], layers=3)
     one_way = {name: tensor for name, tensor in a_network().items() if "reverse" not in name}
     torch.save(one_way, tmp_path / "one.pth")
     torch.save(one_way, tmp_path / "two.pth")

@@ -197,6 +197,10 @@ def test_a_part_a_template_and_a_plot(model: str, tmp_path: Path) -> None:
     names = [f"a ({stem}, tiny).{'png' if stem == 'spectrograms' else 'wav'}" for stem in (*STEMS, "spectrograms")]
     assert files(tmp_path / "out") == sorted(names)
     assert io.info(tmp_path / "out" / names[0]).duration == 1.0
+    arguments = ["--model", model, "--plot", "--filename-template", "{stem}/{name}.{ext}"]
+    assert main(["separate", str(source), "-o", str(tmp_path / "folders"), *arguments]) == 0
+    made = [f"{stem}/a.wav" for stem in STEMS]
+    assert files(tmp_path / "folders") == sorted([*made, "spectrograms/a.png"])
 
 
 def test_standard_streams(model: str, tmp_path: Path) -> None:
@@ -272,11 +276,43 @@ def test_the_input_is_no_output(model: str, tmp_path: Path, capfd: pytest.Captur
 def test_output_that_cannot_be_written(model: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     source = song(tmp_path / "a.wav")
     (tmp_path / "file").write_text("")
-    assert main(["separate", str(source), "-o", str(tmp_path / "file"), "--model", model]) == 1
+    assert main(["separate", str(source), "-o", str(tmp_path / "file"), "--model", model]) == 2
     shown = capfd.readouterr().err
-    assert shown.startswith("error: ")
-    assert shown.count("\n") == 1
+    assert shown == f"error: {tmp_path}/file: is not a folder\n"
     assert (tmp_path / "file").read_text() == ""
+    assert main(["separate", str(source), "-o", "", "--model", model]) == 2
+    assert "an empty name stands for no file or folder" in capfd.readouterr().err
+
+
+def test_no_input_is_overwritten_even_one_that_fails(
+    model: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    song(tmp_path / "a.wav", seconds=2.0)
+    short = song(tmp_path / "drums.wav").read_bytes()
+    arguments = ["separate", str(tmp_path / "a.wav"), str(tmp_path / "drums.wav"), "-o", str(tmp_path)]
+    assert main([*arguments, "--model", model, "--filename-template", "{stem}.{ext}", "--start", "1.5"]) == 2
+    assert "drums.wav: would be overwritten by a result" in capfd.readouterr().err
+    assert (tmp_path / "drums.wav").read_bytes() == short
+
+
+def test_a_link_is_followed(model: str, tmp_path: Path) -> None:
+    source = song(tmp_path / "a.wav")
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "drums.wav").symlink_to(tmp_path / "elsewhere" / "x.wav")
+    arguments = ["separate", str(source), "-o", str(tmp_path), "--model", model, "--stems", "drums"]
+    assert main([*arguments, "--filename-template", "{stem}.{ext}"]) == 0
+    assert (tmp_path / "drums.wav").is_symlink()
+    assert io.info(tmp_path / "elsewhere" / "x.wav").frames == 8000
+
+
+@pytest.mark.parametrize("form", ["wav", "flac", "mp3", "ogg", "opus"])
+def test_every_format_is_resumed(form: str, model: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    source = song(tmp_path / "a.wav")
+    command = ["separate", str(source), "-o", str(tmp_path / "out"), "--model", model, "--format", form]
+    assert main(command) == 0
+    capfd.readouterr()
+    assert main(command) == 0
+    assert "1 file: 0 separated, 1 done before" in capfd.readouterr().err
 
 
 def test_a_model_of_another_kind(vocoder: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -309,6 +345,8 @@ def test_clipping_is_told(model: str, tmp_path: Path, capfd: pytest.CaptureFixtu
     shown = capfd.readouterr().err
     assert "turned down to 0." in shown
     assert "clipped" not in shown
+    assert main([*arguments, "--overwrite", "--normalize", "clamp"]) == 0
+    assert "samples beyond full scale were clipped, as --normalize clamp has it\n" in capfd.readouterr().err
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs POSIX signals")

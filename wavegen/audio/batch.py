@@ -118,6 +118,8 @@ def _fixed_part(pattern: str) -> Path:
 def _told_apart(items: list[Input]) -> list[Input]:
     def by_folder(group: list[Input]) -> list[Input]:
         parents = [Path(os.path.realpath(item.source)).parent for item in group]
+        if len(set(parents)) < 2:  # their folder tells nothing
+            return group
         shared = os.path.commonpath(parents)
         return [replace(item, folder=parent.relative_to(shared)) for item, parent in zip(group, parents, strict=True)]
 
@@ -154,11 +156,13 @@ def targets(
     *,
     ext: Callable[[Input, str], str],
     model: str,
+    untouched: Iterable[Input] = (),
 ) -> dict[Input, dict[str, Path]]:
     """Where each stem of each input goes under ``output``: ``template`` has {folder}, {name}, {stem}, {ext}, {model}.
 
-    Raises InputError for another field, for a stem whose name or place would leave ``output``, for two results of one
-    place and for a result in the place of an input.
+    Raises InputError for another field, for a stem whose name or place would leave ``output``, for an extension of
+    another format than ``ext``, for two results of one place and for a result in the place of an input, or of one that
+    is to stay ``untouched``.
     """
     _check_fields(template)
     for stem in (*stems, *([model] if "{model}" in template else [])):
@@ -178,6 +182,7 @@ def targets(
             }
             relative = _filled(template, values)
             place = output / relative
+            _check_extension(template, place, values["ext"])
             if place in taken:
                 both = sorted({str(taken[place].source), str(item.source)})
                 who = f"two stems of {both[0]} would be" if len(both) == 1 else f"{' and '.join(both)} would both write"
@@ -186,7 +191,7 @@ def targets(
                 )
             taken[place] = item
             made[item][stem] = place
-    sources = {os.path.realpath(item.source): item.source for item in made if str(item.source) != "-"}
+    sources = {os.path.realpath(i.source): i.source for i in (*made, *untouched) if str(i.source) != "-"}
     for place in taken:
         source = sources.get(os.path.realpath(place))
         if source is not None:
@@ -204,6 +209,16 @@ def _check_fields(template: str) -> None:
         raise InputError(f"--filename-template {template!r}: the fields are {fields}") from None
 
 
+def _check_extension(template: str, place: Path, ext: str) -> None:
+    """A template's own extension must not promise another format than is written."""
+    try:
+        promised = io.format_of(place)
+    except InputError:  # none at all
+        return
+    if promised != ext.upper():
+        raise InputError(f"--filename-template {template!r}: {place} would hold {ext.upper()}; end it in .{{ext}}")
+
+
 def _filled(template: str, values: Mapping[str, str]) -> PurePath:
     text = template.format_map(values)
     relative = PurePath(text)
@@ -218,7 +233,7 @@ def is_finished(
     """Whether every result is there, whole, at the rate and channels of ``source``, and not older than its file.
 
     ``frames``: how long it must be, or None where the format does not keep that exactly; ``kind``: its format and
-    subtype.
+    subtype, in the words of wavegen.audio.io.Writer.
     """
     try:
         changed = Path(source.path).stat().st_mtime_ns
@@ -230,11 +245,24 @@ def is_finished(
                 return False
             if frames is not None and about.frames != frames:
                 return False
-            if kind is not None and (about.format, about.subtype) != kind:
+            container = "OPUS" if about.subtype == "OPUS" else about.format  # as the Writer calls it
+            if kind is not None and (container, about.subtype) != kind:
                 return False
     except (OSError, InputError):
         return False
     return True
+
+
+def require_folder(path: Path) -> None:
+    """Raise InputError where there is no folder of this name and none can be made: before long work."""
+    try:
+        there = next(place for place in (path, *path.absolute().parents) if os.path.lexists(place))
+        usable = there.is_dir() and os.access(there, os.W_OK | os.X_OK)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: {getattr(error, 'strerror', None) or error}") from None
+    if not usable:
+        at = "" if there == path else f"{there} "
+        raise InputError(f"{path}: {at}is {'write-protected' if there.is_dir() else 'not a folder'}")
 
 
 @contextmanager

@@ -35,12 +35,18 @@ _SPOOL_BYTES = 1 << 26  # of a standard stream held in memory before it goes to 
 _MAX_CHANNELS = 256
 _OTHERS = (".m4a", ".mp4", ".aac", ".wma")  # what people have too, and libsndfile does not read
 _UNKNOWN_SIZE = 0xFFFFFFFF
+_OPEN_END = 0x7FFF0000  # programs that write into a pipe leave a size beyond it, or 0, in the header
+_SLACK = 64  # bytes by which sizes in headers may be wrong
 _MAX_RATE = 2**31 - 1  # Hz; no file holds more
 _UNKNOWN_FRAMES = 1 << 62  # libsndfile gives 2^63 - 1 for a stream whose header leaves the length open
 
 
 class ClippingWarning(UserWarning):
     """Samples beyond [-1, 1] were limited to it on the way into a file."""
+
+
+class TruncatedWarning(UserWarning):
+    """A WAV file ends before its header says; what is there was read."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -171,7 +177,8 @@ def read(source: Source, *, start: float = 0.0, duration: float | None = None) -
     """Read a file, a seekable binary stream or, for `-`, standard input.
 
     start and duration are seconds; a duration that passes the end stops there. Raises InputError for anything that
-    cannot be read, is damaged, holds NaN or infinities, or has no samples in the part asked for.
+    cannot be read, is damaged, holds NaN or infinities, or has no samples in the part asked for. A WAV file that was
+    cut short gives what is there, with a TruncatedWarning, as everywhere here.
     """
     if not (np.isfinite(start) and start >= 0):
         raise InputError(f"start must be 0 s or later, not {start}")
@@ -245,6 +252,8 @@ class _Decoder:
             self.info = AudioInfo(name, sound.samplerate, sound.channels, sound.frames, sound.format, sound.subtype)
             if sound.frames >= _UNKNOWN_FRAMES:
                 self.info = replace(self.info, frames=self._count())
+            if sound.format in ("WAV", "WAVEX") and sound.frames:
+                self._guard.warn_of_end(name)
             self._stack = stack.pop_all()
 
     def __enter__(self) -> Self:
@@ -368,6 +377,18 @@ class _Guard:
         rest = self._file.read()
         self._file.seek(position)
         return rest
+
+    def warn_of_end(self, name: str) -> None:
+        """A TruncatedWarning if this RIFF file has fewer bytes than its header says. It doesn't move."""
+        position = self._file.tell()
+        end = self._file.seek(0, os.SEEK_END)
+        self._file.seek(0)
+        head = self._file.read(8)
+        self._file.seek(position)
+        said = 8 + int.from_bytes(head[4:], "little")
+        if head[:4] == b"RIFF" and end + _SLACK < said < _OPEN_END:
+            message = f"{name}: the file was cut short: {end} bytes of {said} are there"
+            warnings.warn(message, TruncatedWarning, stacklevel=1)
 
 
 def _open_input(source: Source, stack: ExitStack) -> tuple[str, BinaryIO]:

@@ -1,6 +1,7 @@
 """Pictures of audio for reports: waveform, mel and pitch on axes in seconds and Hz, without touching pyplot's state."""
 
 import os
+import warnings
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -230,7 +231,9 @@ def _require_package(package: str, purpose: str) -> None:
 
 def _save(figure: "Figure", path: Path, kind: str) -> None:
     undated: dict[str, Any] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind, {})
-    figure.savefig(path, format=kind, dpi=150, metadata=undated)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph", UserWarning)  # a title in a script that the font lacks shows boxes
+        figure.savefig(path, format=kind, dpi=150, metadata=undated)
 
 
 def _picture_format(path: str | os.PathLike[str]) -> str:

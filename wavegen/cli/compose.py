@@ -71,7 +71,8 @@ def compose(
     vocoder: options.Vocoder = "default",
     soundfont: Annotated[Path | None, typer.Option("--soundfont", help="For --renderer fluidsynth.")] = None,
     stems: Annotated[
-        Path | None, typer.Option("--stems", metavar="DIR", help="Also write every instrument by itself here.")
+        Path | None,
+        typer.Option("--stems", metavar="DIR", parser=options.path, help="Also write every instrument by itself here."),
     ] = None,
     plot: Annotated[
         Path | None, typer.Option("--plot", help="Also draw piano roll and spectrogram: .png, .svg or .pdf.")

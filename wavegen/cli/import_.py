@@ -18,7 +18,10 @@ def import_(
     output: Annotated[Path, typer.Option("--output", "-o", help="The file to write: OUT.safetensors.")],
     sources: Annotated[
         str | None,
-        typer.Option("--sources", help="Names of the sources, in order, in place of the file's: vocals,drums."),
+        typer.Option(
+            "--sources",
+            help="Names of the sources, in the order of the file's, or of the files unless these are called so.",
+        ),
     ] = None,
     sample_rate: Annotated[
         int | None, typer.Option("--sample-rate", help="Hz, where the file does not say, or is wrong.")

@@ -1,6 +1,7 @@
 """The program ``wavegen``: the table of commands, the global options, and how errors leave."""
 
 import atexit
+import io
 import os
 import signal
 import sys
@@ -121,6 +122,8 @@ def _prepare_process() -> None:
         sys.stdin = open(os.devnull, encoding="utf-8")  # noqa: SIM115 - open until the process ends
     if sys.stderr is None:
         sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")  # as stderr has it: names of files may be in any script
     for name in SIGNALS[1:]:
         number = getattr(signal, name, None)
         if number is not None and signal.getsignal(number) is signal.SIG_DFL:  # nohup has it ignored

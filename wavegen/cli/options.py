@@ -13,6 +13,14 @@ if TYPE_CHECKING:
 
 BIT_DEPTHS = {"16": "PCM_16", "24": "PCM_24", "float": "FLOAT"}
 
+
+def path(value: str) -> Path:
+    """For options that may name a folder, where a variable that was not set would stand for the current one."""
+    if not value:
+        raise typer.BadParameter("an empty name stands for no file or folder")
+    return Path(value)
+
+
 Vocoder = Annotated[
     str, typer.Option("--vocoder", help="Name or checkpoint file of the vocoder; griffin-lim needs no training.")
 ]

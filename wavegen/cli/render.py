@@ -40,7 +40,10 @@ def render(
     ] = None,
     soundfont: Annotated[Path | None, typer.Option("--soundfont", help="For --renderer fluidsynth.")] = None,
     stems: Annotated[
-        Path | None, typer.Option("--stems", metavar="DIR", help="Of a score: also write every track by itself here.")
+        Path | None,
+        typer.Option(
+            "--stems", metavar="DIR", parser=options.path, help="Of a score: also write every track by itself here."
+        ),
     ] = None,
     device: options.Device = "cpu",
 ) -> None:

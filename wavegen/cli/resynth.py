@@ -17,7 +17,13 @@ def resynth(
     context: typer.Context,
     sources: Annotated[list[Path], typer.Argument(metavar="IN...", help="Audio files, or - for standard input.")],
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="The file to write, - for stdout, or a folder for several files.")
+        Path,
+        typer.Option(
+            "--output",
+            "-o",
+            parser=options.path,
+            help="The file to write, - for stdout, or a folder for several files.",
+        ),
     ],
     bit_depth: options.BitDepth = None,
     plot: Annotated[

@@ -36,7 +36,13 @@ def separate(
         list[str], typer.Argument(metavar="IN...", help="Audio files, folders, globs, or - for standard input.")
     ],
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="The folder for the stems; - sends a single stem to standard output.")
+        Path,
+        typer.Option(
+            "--output",
+            "-o",
+            parser=options.path,
+            help="The folder for the stems; - sends a single stem to standard output.",
+        ),
     ],
     model: Annotated[
         str,
@@ -100,7 +106,7 @@ def separate(
     if not 1 <= jobs <= JOBS:
         raise InputError(f"--jobs: must be from 1 to {JOBS}, not {jobs}")
     if format_ is not None and format_.lower() not in FORMATS:
-        raise InputError(f"--format: must be one of {', '.join(FORMATS)}, not {format_}")
+        raise InputError(f"--format: must be one of {', '.join(FORMATS)}, not {format_!r}")
     if float32 and bit_depth not in (None, "float"):
         raise InputError(f"--float32 and --bit-depth {bit_depth} exclude each other")
     if not model:
@@ -122,12 +128,14 @@ def separate(
     file_format = separation_jobs.FileFormat(FORMATS[format_.lower()] if format_ else None, subtype, normalize)
     part = separation_jobs.Part(start, duration)
     if file_format.format is not None:
-        io.Writer("stem", 48000, 1, format=file_format.format, subtype=subtype)  # refuses what no file could be
+        io.Writer("--bit-depth", 48000, 1, format=file_format.format, subtype=subtype)  # refuses what no file could be
     if plot:
         plots.require_drawing()
-    for place in sources:
-        if not to_stdout and Path(place).is_dir() and Path(place).resolve() == output.resolve():
-            raise InputError(f"{place}: is the input too; give another folder as --output")
+    if not to_stdout:
+        batch.require_folder(output)
+        for place in sources:
+            if os.path.isdir(place) and Path(place).resolve() == output.resolve():
+                raise InputError(f"{place}: is the input too; give another folder as --output")
     inputs, missing = batch.find_inputs(sources, without=None if to_stdout else output)
     separator = separation_jobs.load_separator(model, device)
     separation_jobs.check(separator, how)
@@ -154,7 +162,7 @@ def separate(
 
         drawn = (*names, SHEET) if plot else names
         label = DEFAULTS["separator"] if model == "default" else Path(model).stem
-        targets = batch.targets(abouts, output, template, drawn, ext=extension, model=label)
+        targets = batch.targets(abouts, output, template, drawn, ext=extension, model=label, untouched=inputs)
         finished = set() if overwrite else {i for i in abouts if _finished(abouts[i], targets[i], file_format, part)}
     tasks = []
     for item, about in abouts.items():
@@ -162,7 +170,8 @@ def separate(
         sheet = places.pop(SHEET) if plot else None
         seconds = 0.0 if about is None else part.samples(about)[1] / about.sample_rate
         if dry_run:
-            state = "done before" if item in finished else f"{seconds:.2f} s"
+            length = "length unknown" if about is None else f"{seconds:.2f} s"
+            state = "done before" if item in finished else length
             print(f"{item.source} ({state}) -> {', '.join(str(place) for place in targets[item].values())}")
         elif item not in finished:
             tasks.append(separation_jobs.Task(item.source, places, seconds, sheet))
@@ -176,12 +185,13 @@ def separate(
             outcomes = separation_jobs.separate_files(
                 tasks, separator, how, file_format=file_format, part=part, jobs=jobs, progress=step
             )
-            _follow(outcomes, tasks, failures, report)
-        if len(inputs) + len(missing) > 1 or finished:
+            _follow(outcomes, tasks, failures, report, clamped=normalize == "clamp")
+        total = len(inputs) + len(missing)
+        if total > 1 or finished:
             skipped = f", {len(finished)} done before (--overwrite does them again)" if finished else ""
             separated = len(abouts) - len(finished) - failures.late
             report.say(
-                f"{len(inputs) + len(missing)} files: {separated} separated{skipped}, {failures.count} failed, "
+                f"{total} file{'s' if total > 1 else ''}: {separated} separated{skipped}, {failures.count} failed, "
                 f"in {_clock(report.elapsed())}"
             )
     if failures.count:
@@ -260,33 +270,34 @@ def _finished(about: "AudioInfo | None", places: dict[str, Path], file_format: "
 
 
 def _follow(
-    outcomes: "Iterator[tuple[Task, Done | Exception]]", tasks: "list[Task]", failures: "_Failures", report: Report
+    outcomes: "Iterator[tuple[Task, Done | Exception]]",
+    tasks: "list[Task]",
+    failures: "_Failures",
+    report: Report,
+    *,
+    clamped: bool,
 ) -> None:
     """Say what became of each file, as they are done, and how long the rest will take."""
     total = sum(task.seconds for task in tasks)
-    began = before = time.perf_counter()
+    began = time.perf_counter()
     passed = 0.0
+    why = ", as --normalize clamp has it" if clamped else "; WAV with --float32, or --normalize rescale, keeps them"
     for number, (task, outcome) in enumerate(outcomes, 1):
-        now = time.perf_counter()
         passed += task.seconds
         if isinstance(outcome, Exception):
             failures.add(str(task.source), outcome, late=True)
         else:
-            left = (now - began) * (total - passed) / passed if passed else 0.0
+            left = (time.perf_counter() - began) * (total - passed) / passed if passed else 0.0
             rest = f" [{number}/{len(tasks)}, {_clock(left)} to go]" if number < len(tasks) else ""
             stems = f"{len(task.places)} stem{'s' if len(task.places) > 1 else ''}"
-            speed = outcome.seconds / max(now - before, 1e-9)
+            speed = outcome.seconds / max(outcome.elapsed, 1e-9)
             turned = f", turned down to {outcome.gain:.4f}" if outcome.gain < 1 else ""
             report.say(
-                f"{task.source}: {stems} of {outcome.seconds:.2f} s in {now - before:.2f} s "
+                f"{task.source}: {stems} of {outcome.seconds:.2f} s in {outcome.elapsed:.2f} s "
                 f"({speed:.1f} x real time){turned}{rest}"
             )
             for name, count in outcome.clipped.items():
-                report.say(
-                    f"warning: {task.places[name]}: {count} samples beyond full scale were clipped; "
-                    "WAV with --float32, or --normalize rescale, keeps them"
-                )
-        before = now
+                report.say(f"warning: {task.places[name]}: {count} samples beyond full scale were clipped{why}")
 
 
 def _clock(seconds: float) -> str:

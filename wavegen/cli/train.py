@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from wavegen.cli import options
 from wavegen.cli.report import Report
 
 
@@ -12,7 +13,9 @@ def train(
     context: typer.Context,
     config: Annotated[Path, typer.Argument(metavar="CONFIG.yaml", help="The recipe's configuration.")],
     data: Annotated[Path, typer.Option("--data", help="A folder in LJSpeech layout.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="A folder for checkpoints, logs and samples.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", parser=options.path, help="A folder for checkpoints, logs and samples.")
+    ],
     minutes: Annotated[float | None, typer.Option("--minutes", help="Stop after this long, with a checkpoint.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in the output.")] = False,
     overrides: Annotated[

@@ -4,6 +4,7 @@ Pickles are read by torch's restricted unpickler alone, which makes tensors and 
 """
 
 import os
+import warnings
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -59,9 +60,10 @@ def import_separator(
 ) -> Separator:
     """The model in a file, in several (Open-Unmix has one a source), or in a folder of them, in eval mode.
 
-    ``sources``: their names in order, ``sample_rate`` in Hz, and for Conv-TasNet ``mask`` ("relu" or "sigmoid") and the
-    ``layers`` of a repeat take the place of what the file says, or does not say. InputError or CheckpointError for
-    files that hold no such model, hold more than weights, or do not fit.
+    ``sources``: their names, in the order of the file's, or of the files (a folder's are sorted) unless these are
+    called the same. ``sample_rate`` in Hz, and for Conv-TasNet ``mask`` ("relu" or "sigmoid") and the ``layers`` of a
+    repeat take the place of what the file says, or does not say. InputError or CheckpointError for files that hold no
+    such model, hold more than weights, or do not fit.
     """
     files = [file for path in paths for file in _files(Path(path))]
     if not files:
@@ -73,6 +75,8 @@ def import_separator(
             other = next((c for c in contents if not importer.matches(c.values)), None)
             if other is not None:
                 raise InputError(f"{other.path}: is no {importer.name} checkpoint, as {files[0]} is")
+            if importer.convert is not conv_tasnet.convert and (mask, layers) != (None, None):
+                raise InputError(f"{files[0]}: mask and layers are for Conv-TasNet; this is {importer.name}")
             try:
                 return importer.convert(contents, wanted).eval()
             except (InputError, CheckpointError) as error:
@@ -100,7 +104,8 @@ def _read(path: Path) -> Mapping[str, Any]:
     if path.suffix.lower() == ".safetensors":
         return demucs.read_safetensors(path)
     try:
-        with torch.serialization.safe_globals(demucs.PLACEHOLDERS):
+        with warnings.catch_warnings(), torch.serialization.safe_globals(demucs.PLACEHOLDERS):
+            warnings.simplefilter("ignore")  # of protocols of pickles, to which nobody here can do anything
             values = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise InputError(f"{path}: {error.strerror or error}") from None

@@ -26,12 +26,15 @@ def matches(values: Mapping[str, Any]) -> bool:
 def convert(contents: Sequence[Content], wanted: Wanted) -> Separator:
     """One separator of all networks; the names of their sources are the files', up to the first "-", "_" or ".".
 
+    Other names that are wanted go to the files in their order; the same ones only say which source comes first.
     InputError for a single one, as a source alone cannot sum to the mix, for one-way LSTMs, and where networks differ.
     """
     networks = {re.split(r"[-_.]", content.path.name)[0]: content for content in contents}
-    if wanted.sources is not None:
+    if wanted.sources is not None and set(wanted.sources) != set(networks):
         if len(wanted.sources) != len(contents):
-            raise InputError(f"{len(wanted.sources)} names for {len(contents)} sources")
+            raise InputError(
+                f"there are {len(contents)} files of a source each; {len(wanted.sources)} names were given"
+            )
         networks = dict(zip(wanted.sources, contents, strict=True))
     if len(networks) < len(contents):
         raise InputError("several files are named after the same source; name the sources")

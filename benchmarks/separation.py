@@ -7,7 +7,7 @@ Each model is scored on what its own sources ask for: speakers over one another 
 over music and noise (``--speech`` and ``--stems``), melodies (``--stems``), or songs: rendered ones (``--stems``, as
 recipes/separation/render_stems.py writes them, test part), some of them once more without treble, and real ones
 (``--songs``, folders of stems; ``--song`` are those that no model was trained on). What heads read of melodies is
-judged on five times as many mixes, for one has but one, and on those of ``--read``, rendered songs again, too.
+judged on five times as many mixes, since there is one melody in each, and on mixes of ``--read``, more rendered songs.
 The mixture, ideal binary and ratio masks, and baselines without learning (harmonic-percussive separation, spectral
 clustering) stand in each table. Examples follow from a seed. ``--speed`` runs ``wavegen separate`` of the
 default music model and, where the package demucs can be imported (from ``--peer``, a folder, or as installed),
@@ -353,8 +353,11 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     options = parser.parse_args(arguments)
     if options.read and not options.stems:
         parser.error("--read: more of what heads read goes with --stems")
-    for folder in [*([options.stems] if options.stems else []), *options.read]:
-        prepared(folder, "test")  # or hours of scores would be lost for want of it
+    try:  # or hours of scores would be lost for want of one
+        for folder in [*([options.stems] if options.stems else []), *options.read]:
+            prepared(folder, "test")
+    except InputError as error:
+        parser.error(str(error))
     return options
 
 

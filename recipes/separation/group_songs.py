@@ -4,8 +4,8 @@
     python recipes/separation/group_songs.py everythingisremixed/src OUTPUT
 
 Stems are grouped by their names, and where a name tells nothing, by their sound: the synthesiser of 4.Potassium and of
-5.Rubidium is a bass. Written as OUTPUT/<song>/<stem>.flac,
-44.1 kHz stereo, 16 bits. Files that are there already are kept. Reads AAC: `pip install av`.
+5.Rubidium is a bass. Written as OUTPUT/<song>/<stem>.flac, 44.1 kHz stereo, 16 bits; what clips is told. Files that are
+there already are kept. Reads AAC: `pip install av`.
 """
 
 import argparse
@@ -15,10 +15,9 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import soundfile as sf
 from numpy.typing import NDArray
 
-from wavegen.audio.io import atomic
+from wavegen.audio import io
 from wavegen.errors import InputError, MissingDependencyError, WavegenError
 
 RATE = 44100
@@ -74,8 +73,7 @@ def grouped(source: Path, output: Path) -> None:
         for sound in sounds:
             total[:, : sound.shape[1]] += sound
         path.parent.mkdir(parents=True, exist_ok=True)
-        with atomic(path) as temporary:
-            sf.write(temporary, np.clip(total.T, -1, 1), RATE, "PCM_16", format="FLAC")
+        io.write(path, io.Audio(total, RATE))
     print(f"{song}: {len(names)} stems as {', '.join(sorted(sources))}", flush=True)
 
 

@@ -210,8 +210,8 @@ class BandSplitLSTM(Separator):
 
     def embedded(self, features: Tensor) -> Tensor:
         """Features (frames, items, bins × views) → vectors (frames, items, bands, channels)."""
-        pieces = torch.split(features, [self.views * width for width in self.widths], dim=-1)
-        return torch.stack([embed(piece) for embed, piece in zip(self.embed, pieces, strict=True)], dim=2)
+        bands = torch.split(features, [self.views * width for width in self.widths], dim=-1)
+        return torch.stack([embed(band) for embed, band in zip(self.embed, bands, strict=True)], dim=2)
 
     def trunk(self, x: Tensor, spans: Sequence[tuple[int, int]] | None = None) -> Tensor:
         """Vectors (frames, items, bands, channels) that know their own place → those that know all others, too.

@@ -31,15 +31,18 @@ def partials(levels: Tensor, mix: Tensor, pitch: Tensor, sample_rate: int) -> Te
     hertz = 440 * 2 ** ((pitch - 69) / 12)
     base = (hertz * (2 * (levels.shape[1] - 1) / sample_rate))[:, None]  # in bins
     place = base * torch.arange(1, PARTIALS + 1, dtype=base.dtype, device=base.device)[:, None]
-    own = log_magnitude(_about(levels, place)[0])
-    whole = log_magnitude(_about(mix, place)[0])
-    between = log_magnitude(_about(levels, place - base / 2)[1])
+    own, whole = (log_magnitude(_about(x, place)[0].amax(dim=2)) for x in (levels, mix))
+    found, count = _about(levels, place - base / 2)
+    between = log_magnitude(found.sum(dim=2) / count)
     strongest = own.amax(dim=1, keepdim=True)
     return torch.cat([own - strongest, between - strongest, own - whole, strongest], dim=1)
 
 
 def _about(levels: Tensor, place: Tensor) -> tuple[Tensor, Tensor]:
-    """The largest and the mean of magnitudes (batch, bins, frames) about places in bins (batch, values, frames)."""
+    """The magnitudes, of (batch, bins, frames), about places in bins (batch, values, frames), and how many they are.
+
+    (batch, values, offsets, frames), those beyond the count being 0, and (batch, values, frames).
+    """
     widest, last = REACHES[-1], levels.shape[1] - 1
     reaches = torch.tensor(REACHES, device=place.device)
     limits = torch.tensor([(a + b) / 2 for a, b in pairwise(REACHES)], dtype=place.dtype, device=place.device)
@@ -47,8 +50,8 @@ def _about(levels: Tensor, place: Tensor) -> tuple[Tensor, Tensor]:
     offset = torch.arange(-widest, widest + 1, device=place.device)[:, None]
     bins = place.round().long().clamp(max=last)[:, :, None] + offset  # (batch, values, offsets, frames)
     found = F.pad(levels, (0, 0, widest, widest)).gather(1, bins.flatten(1, 2) + widest).reshape(bins.shape)
-    found = torch.where((offset.abs() <= reach) & (place < last - 2)[:, :, None], found, 0.0)
-    return found.amax(dim=2), found.sum(dim=2) / (2 * reach[:, :, 0] + 1)
+    near = (offset.abs() <= reach) & (place < last - 2)[:, :, None]
+    return torch.where(near, found, 0.0), 2 * reach[:, :, 0] + 1
 
 
 def envelope(wave: Tensor, hop: int, frames: int) -> Tensor:

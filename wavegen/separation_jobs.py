@@ -352,7 +352,8 @@ def separate_files(
     if jobs == 1:
         yield from (one(number, task) for number, task in enumerate(tasks))
         return
-    folders = {Path(place).parent for task in tasks for place in task.places.values() if str(place) != "-"}
+    places = {Path(p) for task in tasks for p in (*task.places.values(), task.plot) if p is not None and str(p) != "-"}
+    folders = {place.parent for place in places}
     made = [place for place in {p for folder in folders for p in (folder, *folder.parents)} if not place.exists()]
     try:
         with sharing_threads(jobs) as pool:

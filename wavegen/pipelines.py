@@ -324,8 +324,7 @@ def resynth_file(
     The target's sample format is ``subtype``, by default the closest to the source's that the target's format has.
     ``progress`` is called with the seconds of audio done and their total.
     """
-    if str(source) != "-" and Path(source).resolve() == Path(target).resolve():
-        raise InputError(f"{target}: is the input too; write to another file")
+    io.require_other(target, [source])
     voice = load_vocoder(vocoder, device, refine=refine, **sampling)
     with rereadable(source) as file:
         about = io.info(file)

@@ -487,6 +487,19 @@ def test_a_wav_that_leaves_its_length_open_is_not_cut_short(
     np.testing.assert_array_equal(read(tmp_path / "open.wav").samples, encoded["wav"][1])
 
 
+@pytest.mark.parametrize("extension", ["ogg", "opus"])
+@pytest.mark.parametrize("part", [0.5, 0.99])
+def test_a_truncated_ogg_gives_what_is_there(
+    tmp_path: Path, encoded: dict[str, tuple[Path, Samples]], extension: str, part: float
+) -> None:
+    path, whole = encoded[extension]
+    data = path.read_bytes()
+    (tmp_path / f"cut.{extension}").write_bytes(data[: int(part * len(data))])
+    with pytest.warns(TruncatedWarning, match=r"cut\.\w+: the file was cut short: its last page is not there"):
+        got = read(tmp_path / f"cut.{extension}").samples
+    assert 0 < got.shape[1] < whole.shape[1]
+
+
 @pytest.mark.parametrize("extension", ["flac", "mp3"])
 def test_a_truncated_compressed_file_is_refused(
     tmp_path: Path, encoded: dict[str, tuple[Path, Samples]], extension: str

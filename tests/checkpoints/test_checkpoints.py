@@ -126,6 +126,8 @@ def test_missing_and_unknown_names(tmp_path: Path) -> None:
         checkpoints.load("piano")
     with pytest.raises(InputError, match="no model card for 'piano'"):
         checkpoints.card("piano")
+    with pytest.raises(InputError, match=r"no model card for '\.\./\.\./README'"):
+        checkpoints.card("../../README")
 
 
 @pytest.mark.parametrize("name", [None, 5, b"x"])

@@ -176,7 +176,9 @@ def test_bad_input(name: str, vocoder: str, capfd: pytest.CaptureFixture[str]) -
         (["good.wav", "text.wav", "-o", "-"], "standard output takes one file"),
         (["good.wav", "./good.wav", "-o", "out"], "good.wav: several inputs have this name"),
         (["good.wav", "text.wav", "-o", "text.wav"], "text.wav: cannot be made"),
-        (["text.wav", "missing.wav", "-o", "new/out"], "text.wav: "),
+        (["good.wav", "-o", "out.wav", "--plot", "./good.wav"], "good.wav: is the input too"),
+        (["", "-o", "out.wav"], "an empty name stands for no file or folder"),
+        (["good.wav", "nan.wav", "-o", "out", "--vocoder", "nobody"], "no model named 'nobody'"),
         (["good.wav", "-o", "out.wav", "--plot", "a.txt"], "a.txt: a picture ends in"),
         (["good.wav", "-o", "out.wav", "--plot", "missing/a.png"], "missing/a.png: there is no folder"),
         (["good.wav", "-o", "out.wav", "--bit-depth", "8"], "--bit-depth"),
@@ -201,8 +203,14 @@ def test_a_speech_model_is_no_vocoder(speech: str, capfd: pytest.CaptureFixture[
     assert "vocoder" in shown
 
 
-def test_the_copies_before_a_bad_file_stay(vocoder: str, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_bad_file_does_not_stop_the_others(vocoder: str, capfd: pytest.CaptureFixture[str]) -> None:
     make_bad_inputs()
-    assert main(["resynth", "good.wav", "text.wav", "-o", "out", "--vocoder", vocoder]) == 2
-    assert "error: text.wav: " in capfd.readouterr().err
-    assert [path.name for path in Path("out").iterdir()] == ["good.wav"]
+    recording("last.wav")
+    assert main(["resynth", "good.wav", "text.wav", "nan.wav", "last.wav", "-o", "out", "--vocoder", vocoder]) == 1
+    shown = capfd.readouterr().err
+    for name in ("text.wav", "nan.wav"):
+        assert shown.count(f"error: {name}: ") == 1
+    assert shown.endswith("4 files: 2 copied, 2 failed\n")
+    assert sorted(path.name for path in Path("out").iterdir()) == ["good.wav", "last.wav"]
+    assert main(["resynth", "text.wav", "missing.wav", "-o", "new/out", "--vocoder", vocoder]) == 1
+    assert not Path("new").exists()

@@ -142,6 +142,15 @@ def test_one_file_a_line(models: list[str], capfd: pytest.CaptureFixture[str]) -
     assert len(capfd.readouterr().err.splitlines()) == 4
 
 
+def test_a_text_is_not_overwritten(models: list[str], capfd: pytest.CaptureFixture[str]) -> None:
+    Path("d").mkdir()
+    for place, where in ((Path("in.wav"), ["-o", "./in.wav"]), (Path("d/001.wav"), ["--output-dir", "d"])):
+        place.write_text("One.\n", encoding="utf-8")
+        assert main(["speak", "--input-file", str(place), *where, *models]) == 2
+        assert f"{place}: is the input too; write to another file" in capfd.readouterr().err
+        assert place.read_text(encoding="utf-8") == "One.\n"
+
+
 def test_a_long_text(models: list[str]) -> None:
     text = ("the quick brown fox jumps over the lazy dog " * 300)[:10000]
     assert main(["speak", text, *models]) == 0
@@ -188,6 +197,7 @@ def test_nothing_to_say(text: str, models: list[str], capfd: pytest.CaptureFixtu
         (["x", "--device", "warp"], "device 'warp'"),
         (["One.\n***\nThree.", "--output-dir", "d"], "line 2: "),
         (["\n", "--output-dir", "d"], "text: is empty"),
+        (["x", "--output-dir", ""], "an empty name stands for no file or folder"),
     ],
 )
 def test_refused(arguments: list[str], message: str, models: list[str], capfd: pytest.CaptureFixture[str]) -> None:

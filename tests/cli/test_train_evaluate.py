@@ -57,6 +57,7 @@ def test_train_hands_on_its_options(monkeypatch: pytest.MonkeyPatch, capfd: pyte
                 "resume": True,
                 "overrides": ["loop.seed=3", "task.batch=2"],
                 "device": "cpu",
+                "quiet": False,
             },
         ),
         (
@@ -68,6 +69,7 @@ def test_train_hands_on_its_options(monkeypatch: pytest.MonkeyPatch, capfd: pyte
                 "resume": False,
                 "overrides": [],
                 "device": None,
+                "quiet": False,
             },
         ),
     ]
@@ -111,6 +113,13 @@ def test_evaluate_a_vocoder(data: Path, vocoder: str, capfd: pytest.CaptureFixtu
     assert [f["name"] for f in scores["candidate"]["files"]] == ["r0.wav", "r1.wav"]
     better = scores["baseline"]["pooled"]["log_mel_l1"]["value"]
     assert better < scores["candidate"]["pooled"]["log_mel_l1"]["value"]  # Griffin-Lim beats random weights
+
+
+def test_scores_on_standard_output(data: Path, vocoder: str, capfd: pytest.CaptureFixture[str]) -> None:
+    flags = ["--no_perceptual", "--limit", "1", "--json", "-", "--vocoder", vocoder]
+    assert main(["evaluate", "vocoder", "--data", str(data), *flags]) == 0
+    assert len(json.loads(capfd.readouterr().out)["candidate"]["files"]) == 1
+    assert not Path("-").exists()
 
 
 def test_evaluate_a_vocoder_alone(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -214,6 +223,8 @@ def test_evaluate_speech(
         (["DATA", "--seconds", "0"], "--seconds: must be positive, not 0"),
         (["missing.wav", "--limit", "-1"], "--limit: must be at least 1, not -1"),
         (["--data", "DATA", "--json", "missing/a.json"], "missing/a.json: there is no folder"),
+        (["DATA", "--json", "DATA/RECORDING"], "r0.wav: is the input too"),
+        ([""], "an empty name stands for no file or folder"),
         (["BARE"], "bare: no audio files in it"),
         (["missing.wav"], "missing.wav: No such file"),
         (["--data", "DATA", "--limit", "0"], "--limit: must be at least 1, not 0"),
@@ -227,7 +238,8 @@ def test_evaluate_refuses(arguments: list[str], message: str, data: Path, capfd:
     io.write("empty/r.wav", Audio(np.zeros(100, np.float32), 24000))
     Path("empty/metadata.csv").write_text(f"r|{training_only}\n")
     Path("bare").mkdir()
-    places = {"DATA": str(data), "EMPTY": "empty", "BARE": "bare"}
+    recording = str(next(data.rglob("r0.wav")))
+    places = {"DATA": str(data), "EMPTY": "empty", "BARE": "bare", "DATA/RECORDING": recording}
     assert main(["evaluate", "vocoder", *(places.get(a, a) for a in arguments)]) == 2
     shown = capfd.readouterr().err
     assert message in shown

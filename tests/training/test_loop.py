@@ -16,7 +16,7 @@ import torch
 import yaml
 
 from wavegen import checkpoints
-from wavegen.errors import CheckpointError, InputError, WavegenError
+from wavegen.errors import CheckpointError, InputError, MissingDependencyError, WavegenError
 from wavegen.training.loop import LoopConfig, Trainer
 from wavegen.training.run import train
 
@@ -65,6 +65,24 @@ def test_train_writes_a_loadable_model(tmp_path: Path, speech_folder: Path) -> N
     ema = torch.load(tmp_path / "run" / "state.pt", weights_only=True)["ema"]
     for name, tensor in model.state_dict().items():  # stored as fp16
         assert torch.allclose(tensor, ema[name], atol=1e-3)
+
+
+def test_quiet_says_nothing(tmp_path: Path, speech_folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    config = write_config(tmp_path / "c.yaml", steps=1)
+    train(config, data=speech_folder, output=tmp_path / "loud", device="cpu")
+    assert "training for 1 steps" in capfd.readouterr().err
+    train(config, data=speech_folder, output=tmp_path / "run", device="cpu", quiet=True)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_without_tensorboard_nothing_is_begun(
+    tmp_path: Path, speech_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    config = write_config(tmp_path / "c.yaml", tensorboard=True)
+    with pytest.raises(MissingDependencyError, match="tensorboard"):
+        train(config, data=speech_folder, output=tmp_path / "run", device="cpu")
+    assert not (tmp_path / "run").exists()
 
 
 def test_resume_after_kill_equals_uninterrupted(tmp_path: Path, speech_folder: Path) -> None:

@@ -15,7 +15,7 @@ import struct
 import sys
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -37,6 +37,8 @@ _OTHERS = (".m4a", ".mp4", ".aac", ".wma")  # what people have too, and libsndfi
 _UNKNOWN_SIZE = 0xFFFFFFFF
 _OPEN_END = 0x7FFF0000  # programs that write into a pipe leave a size beyond it, or 0, in the header
 _SLACK = 64  # bytes by which sizes in headers may be wrong
+_OGG_PAGE = 65307  # bytes of a page at most
+_OGG_LAST = 4  # the flag of the last page
 _MAX_RATE = 2**31 - 1  # Hz; no file holds more
 _UNKNOWN_FRAMES = 1 << 62  # libsndfile gives 2^63 - 1 for a stream whose header leaves the length open
 
@@ -46,7 +48,7 @@ class ClippingWarning(UserWarning):
 
 
 class TruncatedWarning(UserWarning):
-    """A WAV file ends before its header says; what is there was read."""
+    """A WAV, Ogg Vorbis or Opus file is not there to its end; what is there was read."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -177,8 +179,8 @@ def read(source: Source, *, start: float = 0.0, duration: float | None = None) -
     """Read a file, a seekable binary stream or, for `-`, standard input.
 
     start and duration are seconds; a duration that passes the end stops there. Raises InputError for anything that
-    cannot be read, is damaged, holds NaN or infinities, or has no samples in the part asked for. A WAV file that was
-    cut short gives what is there, with a TruncatedWarning, as everywhere here.
+    cannot be read, is damaged, holds NaN or infinities, or has no samples in the part asked for. A WAV, Ogg or
+    Opus file that was cut short gives what is there, with a TruncatedWarning, as everywhere here.
     """
     if not (np.isfinite(start) and start >= 0):
         raise InputError(f"start must be 0 s or later, not {start}")
@@ -252,8 +254,10 @@ class _Decoder:
             self.info = AudioInfo(name, sound.samplerate, sound.channels, sound.frames, sound.format, sound.subtype)
             if sound.frames >= _UNKNOWN_FRAMES:
                 self.info = replace(self.info, frames=self._count())
-            if sound.format in ("WAV", "WAVEX") and sound.frames:
-                self._guard.warn_of_end(name)
+            lacking = self._guard.lacking() if sound.frames else ""
+            self._raise_read_error(name)
+            if lacking:
+                warnings.warn(f"{name}: the file was cut short: {lacking}", TruncatedWarning, stacklevel=2)
             self._stack = stack.pop_all()
 
     def __enter__(self) -> Self:
@@ -378,17 +382,25 @@ class _Guard:
         self._file.seek(position)
         return rest
 
-    def warn_of_end(self, name: str) -> None:
-        """A TruncatedWarning if this RIFF file has fewer bytes than its header says. It doesn't move."""
+    def lacking(self) -> str:
+        """What a RIFF or Ogg file lacks of its end, if it does, without moving."""
         position = self._file.tell()
         end = self._file.seek(0, os.SEEK_END)
+        found = ""
         self._file.seek(0)
-        head = self._file.read(8)
+        head = self.read(8)
+        if head[:4] == b"RIFF":
+            said = 8 + int.from_bytes(head[4:], "little")
+            found = f"{end} bytes of {said} are there" if end + _SLACK < said < _OPEN_END else ""
+        elif head[:4] == b"OggS":
+            self._file.seek(max(0, end - _OGG_PAGE))
+            tail = self.read(_OGG_PAGE)
+            page = tail[max(0, tail.rfind(b"OggS")) :]  # RFC 3533, section 6: flags, and lengths that sum to the page's
+            segments = page[27 : 27 + page[26]] if len(page) > 26 else b""
+            whole = segments and len(page) >= 27 + len(segments) + sum(segments)
+            found = "" if whole and page[5] & _OGG_LAST else "its last page is not there"
         self._file.seek(position)
-        said = 8 + int.from_bytes(head[4:], "little")
-        if head[:4] == b"RIFF" and end + _SLACK < said < _OPEN_END:
-            message = f"{name}: the file was cut short: {end} bytes of {said} are there"
-            warnings.warn(message, TruncatedWarning, stacklevel=1)
+        return found
 
 
 def _open_input(source: Source, stack: ExitStack) -> tuple[str, BinaryIO]:
@@ -782,6 +794,13 @@ def require_writable(path: PathName) -> None:
     """Raise InputError if `atomic` would: for what is written at the end of long work."""
     _, temporary = _temporary_beside(os.fspath(path))
     temporary.unlink()
+
+
+def require_other(path: PathName, inputs: Iterable[PathName]) -> None:
+    """Raise InputError where what is to be written at `path` is one of the inputs."""
+    for source in inputs:
+        if os.fspath(source) != "-" and os.path.realpath(source) == os.path.realpath(path):
+            raise InputError(f"{os.fspath(path)}: is the input too; write to another file")
 
 
 def _temporary_beside(name: str) -> tuple[Path, Path]:

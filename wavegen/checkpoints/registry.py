@@ -86,11 +86,9 @@ def _of_kind(kind: str) -> ModelCard | None:
 
 def card(name: str) -> str:
     """The model card of a shipped model, named as in :func:`resolve`, as Markdown."""
-    path = WEIGHTS / f"{name}.md"
-    model = None if path.is_file() else _of_kind(name)
-    if model is not None:
-        path = WEIGHTS / f"{model.name}.md"
-    if not path.is_file():
-        names = ", ".join(p.stem for p in sorted(WEIGHTS.glob("*.md"))) or "none"
-        raise InputError(f"no model card for {name!r}; there are cards for: {names}")
+    cards = {path.stem: path for path in sorted(WEIGHTS.glob("*.md"))}
+    model = None if name in cards else _of_kind(name)
+    path = cards.get(name if model is None else model.name)
+    if path is None:
+        raise InputError(f"no model card for {name!r}; there are cards for: {', '.join(cards) or 'none'}")
     return path.read_text(encoding="utf-8")

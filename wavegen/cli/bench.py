@@ -1,11 +1,11 @@
 """``wavegen bench``: how fast WaveNet generates on this machine."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from wavegen.cli import options
 from wavegen.cli.report import Report
 
 
@@ -46,9 +46,7 @@ def bench(
         Path | None,
         typer.Option("--nv-wavenet", help="On cuda: nv_wavenet_perf, built from NVIDIA's nv-wavenet, to compare with."),
     ] = None,
-    json_file: Annotated[
-        Path | None, typer.Option("--json", help="Write all figures to this file too; - for standard output instead.")
-    ] = None,
+    json_file: options.Json = None,
     device: Annotated[str, typer.Option("--device", help="Where to compute: cpu, cuda, cuda:1.")] = "cpu",
 ) -> None:
     """Time WaveNet's generation: a network of random weights, checked against torch first, and torch beside it.
@@ -56,11 +54,7 @@ def bench(
     The table says how near the kernels come to what the machine allows. Let nothing else run meanwhile.
     """
     report: Report = context.obj
-    to_stdout = json_file is not None and str(json_file) == "-"
-    if json_file is not None and not to_stdout:
-        from wavegen.audio.io import require_writable
-
-        require_writable(json_file)
+    options.require_json(json_file)
 
     from wavegen.evaluation import speed
 
@@ -79,16 +73,5 @@ def bench(
             nv_wavenet=nv_wavenet,
             progress=step,
         )
-    text = json.dumps(result.to_dict(), indent=1)
-    if to_stdout:
-        print(text)
-        return
-    print(speed.format_table(result))
-    print()
-    print(speed.summary(result))
-    if json_file is not None:
-        from wavegen.audio.io import atomic
-
-        with atomic(json_file) as temporary:
-            temporary.write_text(text + "\n", encoding="utf-8")
-        report.say(f"{json_file}: written")
+    text = f"{speed.format_table(result)}\n\n{speed.summary(result)}"
+    options.show(text, result.to_dict(), json_file, report)

@@ -1,7 +1,6 @@
 """``wavegen evaluate``: score a vocoder, a speech model with its vocoder, or separators."""
 
 import functools
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,16 +13,11 @@ from wavegen.errors import InputError
 
 if TYPE_CHECKING:
     from wavegen.audio.io import Audio
-    from wavegen.evaluation.protocol import SpeechEvaluation, VocoderEvaluation
-    from wavegen.evaluation.separation_files import SeparationEvaluation
     from wavegen.training.data import Utterance
-
-    Evaluation = VocoderEvaluation | SpeechEvaluation | SeparationEvaluation
 
 app = typer.Typer(help="Score a vocoder on recordings, a speech model on texts, or separators on mixes of known stems.")
 
 Limit = Annotated[int | None, typer.Option("--limit", help="Use only the first N recordings.")]
-Json = Annotated[Path | None, typer.Option("--json", help="Write every score to this file too.")]
 HELD_OUT = "A folder in LJSpeech layout; its held-out part (about 5 %, chosen by text) is used."
 
 
@@ -31,7 +25,8 @@ HELD_OUT = "A folder in LJSpeech layout; its held-out part (about 5 %, chosen by
 def evaluate_vocoder(
     context: typer.Context,
     sources: Annotated[
-        list[Path] | None, typer.Argument(metavar="[RECORDINGS]...", help="Audio files, or folders of them.")
+        list[Path] | None,
+        typer.Argument(metavar="[RECORDINGS]...", parser=options.path, help="Audio files, or folders of them."),
     ] = None,
     data: Annotated[Path | None, typer.Option("--data", help=HELD_OUT)] = None,
     seconds: Annotated[
@@ -49,7 +44,7 @@ def evaluate_vocoder(
         bool, typer.Option("--perceptual/--no-perceptual", help="Score PESQ and eSTOI, which need their packages.")
     ] = True,
     limit: Limit = None,
-    json_file: Json = None,
+    json_file: options.Json = None,
     device: options.Device = "cpu",
 ) -> None:
     """Copy-synthesis of recordings, or of a speech folder's held-out part, scored against the recordings."""
@@ -58,9 +53,10 @@ def evaluate_vocoder(
         raise InputError("give recordings to score, or a speech folder with --data")
     if seconds is not None and not seconds > 0:
         raise InputError(f"--seconds: must be positive, not {seconds:g}")
-    _check(limit, json_file)
+    _check(limit)
     held_out = [] if data is None else [utterance.path for utterance in _held_out(data, limit)]
     paths = [*held_out, *_audio_files(sources or [])][:limit]
+    options.require_json(json_file, paths)
 
     from wavegen import pipelines
     from wavegen.evaluation import protocol
@@ -86,7 +82,7 @@ def evaluate_vocoder(
             labels=[path.name for path in paths],
             progress=step,
         )
-    _show(result, protocol.format_table(result), json_file, report)
+    options.show(protocol.format_table(result), result.to_dict(), json_file, report)
 
 
 @app.command("speech")
@@ -96,12 +92,13 @@ def evaluate_speech(
     model: options.Model = "default",
     vocoder: options.Vocoder = "default",
     limit: Limit = None,
-    json_file: Json = None,
+    json_file: options.Json = None,
     device: options.Device = "cpu",
 ) -> None:
     """How well a recogniser understands the speech: Harvard sentences, and held-out texts beside their recordings."""
     report: Report = context.obj
-    _check(limit, json_file)
+    _check(limit)
+    options.require_json(json_file)
     utterances = [] if data is None else _held_out(data, limit)
 
     from wavegen import pipelines
@@ -114,13 +111,15 @@ def evaluate_speech(
             copy=functools.partial(pipelines.resynth, vocoder=vocoder, refine=0, device=device),
             progress=step,
         )
-    _show(result, protocol.format_table(result), json_file, report)
+    options.show(protocol.format_table(result), result.to_dict(), json_file, report)
 
 
 @app.command("separation")
 def evaluate_separation(
     context: typer.Context,
-    data: Annotated[Path, typer.Option("--data", help="A folder of held-out pieces whose stems are known.")],
+    data: Annotated[
+        Path, typer.Option("--data", parser=options.path, help="A folder of held-out pieces whose stems are known.")
+    ],
     models: Annotated[
         list[str] | None,
         typer.Option(
@@ -169,7 +168,14 @@ def evaluate_separation(
     segment: Annotated[float | None, typer.Option("--segment", help="As for separate.")] = None,
     seed: Annotated[int, typer.Option("--seed", help="As for separate.")] = 0,
     json_file: Annotated[
-        Path | None, typer.Option("--output", "-o", "--json", help="Write every score to this JSON file too.")
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            "--json",
+            parser=options.path,
+            help="Write all figures to this file too, as JSON; - for standard output instead.",
+        ),
     ] = None,
     device: options.Device = "cpu",
 ) -> None:
@@ -181,7 +187,8 @@ def evaluate_separation(
     report: Report = context.obj
     if seconds is not None and not seconds > 0:
         raise InputError(f"--seconds: must be positive, not {seconds:g}")
-    _check(limit, json_file)
+    _check(limit)
+    options.require_json(json_file)
     asked = tuple(name.strip() for names in stems or [] for name in names.split(",") if name.strip())
     if stems and not asked:
         raise InputError("--stems: names no source")
@@ -210,16 +217,12 @@ def evaluate_separation(
         result = separation_files.evaluate(trial, device=device, progress=step)
     scored = dict(zip(names, [*given, *map(str, folders)], strict=True))
     about = {"scored": scored, "data": str(data), "layout": layout, "split": split, "variant": variant, "limit": limit}
-    _show(replace(result, facts=about | result.facts), result.text(), json_file, report)
+    options.show(result.text(), replace(result, facts=about | result.facts).to_dict(), json_file, report)
 
 
-def _check(limit: int | None, json_file: Path | None) -> None:
+def _check(limit: int | None) -> None:
     if limit is not None and limit < 1:
         raise InputError(f"--limit: must be at least 1, not {limit}")
-    if json_file is not None:
-        from wavegen.audio.io import require_writable
-
-        require_writable(json_file)
 
 
 def _audio_files(sources: list[Path]) -> list[Path]:
@@ -251,13 +254,3 @@ def _held_out(data: Path, limit: int | None) -> "list[Utterance]":
     if not utterances:
         raise InputError(f"{data}: none of its texts falls into the held-out part")
     return utterances
-
-
-def _show(result: "Evaluation", text: str, json_file: Path | None, report: Report) -> None:
-    from wavegen.audio.io import atomic
-
-    print(text)
-    if json_file is not None:
-        with atomic(json_file) as temporary:
-            temporary.write_text(json.dumps(result.to_dict(), indent=1) + "\n", encoding="utf-8")
-        report.say(f"{json_file}: written")

@@ -7,7 +7,6 @@ import typer
 
 from wavegen.cli import options
 from wavegen.cli.report import Report
-from wavegen.errors import InputError
 
 if TYPE_CHECKING:
     from wavegen.audio.io import Audio
@@ -166,10 +165,9 @@ def sample(
 
 
 def _read(source: Path, output: Path) -> "Audio":
-    from wavegen.audio.io import read
+    from wavegen.audio.io import read, require_other
 
-    if str(source) != "-" and source.resolve() == output.resolve():
-        raise InputError(f"{output}: is the input too; write to another file")
+    require_other(output, [source])
     return read(source)
 
 

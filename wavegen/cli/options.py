@@ -1,11 +1,13 @@
 """Options that more than one command takes."""
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from wavegen.cli.report import Report
 from wavegen.errors import InputError
 
 if TYPE_CHECKING:
@@ -52,6 +54,10 @@ Seed = Annotated[
 Model = Annotated[str, typer.Option("--model", help="Name or checkpoint file of the speech model.")]
 Device = Annotated[str, typer.Option("--device", help="Where to compute: cpu, cuda, cuda:1, mps.")]
 BitDepth = Annotated[str | None, typer.Option("--bit-depth", metavar="16|24|float", help="Sample format of the file.")]
+Json = Annotated[
+    Path | None,
+    typer.Option("--json", parser=path, help="Write all figures to this file too; - for standard output instead."),
+]
 Output = Annotated[Path, typer.Option("--output", "-o", help="The file to write, or - for standard output.")]
 
 
@@ -62,6 +68,27 @@ def subtype(bit_depth: str | None) -> str | None:
     if bit_depth not in BIT_DEPTHS:
         raise InputError(f"--bit-depth: must be one of {', '.join(BIT_DEPTHS)}, not {bit_depth}")
     return BIT_DEPTHS[bit_depth]
+
+
+def require_json(json_file: Path | None, inputs: Iterable[Path] = ()) -> None:
+    """Raise InputError if :func:`show` could not write there, or would write over an input."""
+    from wavegen.audio.io import require_other, require_writable
+
+    if json_file is not None and str(json_file) != "-":
+        require_other(json_file, inputs)
+        require_writable(json_file)
+
+
+def show(text: str, values: Mapping[str, Any], json_file: Path | None, report: Report) -> None:
+    """Print a text, and write the same figures as JSON if asked to: to a file too, or to standard output instead."""
+    from wavegen.audio.io import atomic
+
+    written = json.dumps(values, indent=1)
+    print(written if str(json_file) == "-" else text)
+    if json_file is not None and str(json_file) != "-":
+        with atomic(json_file) as temporary:
+            temporary.write_text(written + "\n", encoding="utf-8")
+        report.say(f"{json_file}: written")
 
 
 def write_stems(stems: "Mapping[str, Audio]", folder: Path, subtype: str | None) -> None:

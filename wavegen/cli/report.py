@@ -2,9 +2,14 @@
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+import traceback
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+
+from wavegen.errors import WavegenError
+
+FAILED = 1  # the exit status where files of a batch failed
 
 
 @dataclass
@@ -37,3 +42,29 @@ class Report:
         with Progress(console=Console(stderr=True), transient=True) as bar:
             task = bar.add_task("")
             yield lambda done, total, what: bar.update(task, completed=done, total=total, description=escape(what))
+
+
+class Failures:
+    """The files of a batch that failed: a line for each on stderr, even with --quiet."""
+
+    def __init__(self, report: Report, missing: Sequence[str] = ()) -> None:
+        self.report = report
+        self.count = 0
+        self.late = 0  # those that failed while they were worked on
+        for message in missing:
+            self._tell(message)
+
+    def _tell(self, message: str) -> None:
+        self.count += 1
+        with suppress(OSError):
+            print(f"error: {' '.join(message.split())}", file=sys.stderr, flush=True)
+
+    def add(self, source: str, error: Exception, *, late: bool = False) -> None:
+        self.late += late
+        if self.report.debug:
+            traceback.print_exception(error)
+        if isinstance(error, WavegenError):
+            message = str(error)
+            self._tell(message if source in message or source == "-" else f"{source}: {message}")
+        else:
+            self._tell(f"{source}: {type(error).__name__}: {error} (a fault in wavegen; --debug shows where)")

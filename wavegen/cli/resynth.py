@@ -1,21 +1,25 @@
 """``wavegen resynth``: copy-synthesis of audio files."""
 
-import functools
 import time
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from wavegen.cli import options
-from wavegen.cli.report import Report
+from wavegen.cli.report import FAILED, Failures, Report
 from wavegen.errors import InputError
+
+if TYPE_CHECKING:
+    from wavegen.pipelines import SeededOptions
 
 
 def resynth(
     context: typer.Context,
-    sources: Annotated[list[Path], typer.Argument(metavar="IN...", help="Audio files, or - for standard input.")],
+    sources: Annotated[
+        list[Path], typer.Argument(metavar="IN...", parser=options.path, help="Audio files, or - for standard input.")
+    ],
     output: Annotated[
         Path,
         typer.Option(
@@ -42,7 +46,8 @@ def resynth(
     """Copy-synthesis: audio to mel and back through a vocoder.
 
     Any sample rate and any number of channels; the copy has the same, and the same length. Files of any length are
-    processed in bounded memory.
+    processed in bounded memory. Of several files, one that fails is told and does not stop the others; the exit status
+    is then 1.
     """
     report: Report = context.obj
     subtype = options.subtype(bit_depth)
@@ -56,19 +61,17 @@ def resynth(
     from wavegen.audio.batch import output_folders
 
     if plot is not None:
+        io.require_other(plot, sources)
         plots.require_sheet(plot)
-    copy = functools.partial(
-        pipelines.resynth_file,
-        vocoder=vocoder,
-        refine=refine,
-        temperature=temperature,
-        top_k=top_k,
-        top_p=top_p,
-        precision=precision,
-        seed=seed,
-        device=device,
-        subtype=subtype,
-    )
+    sampling: SeededOptions = {
+        "temperature": temperature,
+        "top_k": top_k,
+        "top_p": top_p,
+        "precision": precision,
+        "seed": seed,
+    }
+    pipelines.load_vocoder(vocoder, device, refine=refine, **sampling)  # what is wrong with it is wrong for all files
+    failures = Failures(report)
     with output_folders([output]) if into_folder else nullcontext(), report.progress() as step:
         for number, (source, target) in enumerate(zip(sources, targets, strict=True), 1):
 
@@ -76,10 +79,28 @@ def resynth(
                 step(before + done / whole, len(sources), name)
 
             start = time.perf_counter()
-            seconds = copy(source, target, progress=within)
+            try:
+                seconds = pipelines.resynth_file(
+                    source,
+                    target,
+                    vocoder=vocoder,
+                    refine=refine,
+                    device=device,
+                    subtype=subtype,
+                    progress=within,
+                    **sampling,
+                )
+            except Exception as error:
+                if len(sources) == 1:
+                    raise
+                failures.add(str(source), error)
+                continue
             busy = time.perf_counter() - start
             where = "standard output" if str(target) == "-" else target
             report.say(f"{where}: {seconds:.2f} s copied in {busy:.2f} s (real-time factor {busy / seconds:.3f})")
+        if failures.count:
+            report.say(f"{len(sources)} files: {len(sources) - failures.count} copied, {failures.count} failed")
+            raise typer.Exit(FAILED)
     if plot is not None:
         plots.sheet(io.read(targets[0]), plot, title=targets[0].name)
         report.say(f"{plot}: drawn")

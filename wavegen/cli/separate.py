@@ -2,12 +2,10 @@
 
 import os
 import signal
-import sys
 import threading
 import time
-import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,8 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from wavegen.cli import options
-from wavegen.cli.report import Report
-from wavegen.errors import InputError, WavegenError
+from wavegen.cli.report import FAILED, Failures, Report
+from wavegen.errors import InputError
 
 if TYPE_CHECKING:
     from wavegen.audio.batch import Input
@@ -26,7 +24,6 @@ if TYPE_CHECKING:
 FORMATS = {"wav": "WAV", "flac": "FLAC", "mp3": "MP3", "ogg": "OGG", "opus": "OPUS"}
 TEMPLATE = "{folder}/{name}/{stem}.{ext}"
 SHEET = "spectrograms"
-FAILED = 1
 JOBS = 64
 
 
@@ -143,7 +140,7 @@ def separate(
     if to_stdout and (len(names) > 1 or len(inputs) > 1):
         raise InputError("standard output takes one stem of one file; choose with --stems, or give a folder")
 
-    failures = _Failures(report, missing)
+    failures = Failures(report, missing)
     abouts: dict[Input, AudioInfo | None] = {}
     for item in inputs:
         try:
@@ -272,7 +269,7 @@ def _finished(about: "AudioInfo | None", places: dict[str, Path], file_format: "
 def _follow(
     outcomes: "Iterator[tuple[Task, Done | Exception]]",
     tasks: "list[Task]",
-    failures: "_Failures",
+    failures: Failures,
     report: Report,
     *,
     clamped: bool,
@@ -304,29 +301,3 @@ def _clock(seconds: float) -> str:
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{seconds:02d}"
-
-
-class _Failures:
-    """The files that failed: a line for each on stderr, even with --quiet, and the exit status."""
-
-    def __init__(self, report: Report, missing: list[str]) -> None:
-        self.report = report
-        self.count = 0
-        self.late = 0  # those that failed while they were separated
-        for message in missing:
-            self._tell(message)
-
-    def _tell(self, message: str) -> None:
-        self.count += 1
-        with suppress(OSError):
-            print(f"error: {' '.join(message.split())}", file=sys.stderr, flush=True)
-
-    def add(self, source: str, error: Exception, *, late: bool = False) -> None:
-        self.late += late
-        if self.report.debug:
-            traceback.print_exception(error)
-        if isinstance(error, WavegenError):
-            message = str(error)
-            self._tell(message if source in message or source == "-" else f"{source}: {message}")
-        else:
-            self._tell(f"{source}: {type(error).__name__}: {error} (a fault in wavegen; --debug shows where)")

@@ -27,7 +27,11 @@ def speak(
     ] = None,
     output_dir: Annotated[
         Path | None,
-        typer.Option("--output-dir", help="Write every line of the text to a file here: 001.wav, ..."),
+        typer.Option(
+            "--output-dir",
+            parser=options.path,
+            help="Write every line of the text that is not blank to a file here: 001.wav, ...",
+        ),
     ] = None,
     raw: Annotated[
         bool,
@@ -70,7 +74,9 @@ def speak(
     words = _text(text, input_file)
 
     from wavegen import pipelines
+    from wavegen.audio import io
 
+    texts = [] if input_file is None else [input_file]
     stream = functools.partial(
         pipelines.speak_stream,
         model=model,
@@ -89,9 +95,10 @@ def speak(
         device=device,
     )
     if output_dir is not None:
-        _write_lines(stream, words, output_dir, subtype, report)
+        _write_lines(stream, words, output_dir, subtype, report, texts=texts)
     else:
         target = Path("-") if raw else output or DEFAULT_OUTPUT
+        io.require_other(target, texts)
         _write(stream(words), target, subtype, report, raw=raw)
 
 
@@ -119,9 +126,16 @@ def _text(text: str | None, input_file: Path | None) -> str:
 
 
 def _write_lines(
-    stream: "Callable[[str], SpeechStream]", words: str, folder: Path, subtype: str | None, report: Report
+    stream: "Callable[[str], SpeechStream]",
+    words: str,
+    folder: Path,
+    subtype: str | None,
+    report: Report,
+    *,
+    texts: list[Path],
 ) -> None:
     from wavegen.audio.batch import output_folders
+    from wavegen.audio.io import require_other
 
     lines = [(number, line) for number, line in enumerate(words.splitlines(), 1) if line.strip()]
     if not lines:
@@ -129,9 +143,11 @@ def _write_lines(
     # All lines are checked before the first is written.
     streams = [_line(stream, number, line) for number, line in lines]
     width = max(3, len(str(len(streams))))
+    targets = [folder / f"{number:0{width}}.wav" for number in range(1, len(streams) + 1)]
+    for target in targets:
+        require_other(target, texts)
     with output_folders([folder]), report.progress() as step:
-        for number, sentences in enumerate(streams, 1):
-            target = folder / f"{number:0{width}}.wav"
+        for number, (target, sentences) in enumerate(zip(targets, streams, strict=True), 1):
             _write(sentences, target, subtype, report)
             step(number, len(streams), target.name)
 

@@ -38,5 +38,6 @@ def train(
             overrides=overrides or [],
             device=device,
             progress=lambda done, total: step(done, total, "preparing"),
+            quiet=report.quiet,
         )
     report.say(f"{output}: done in {report.elapsed() / 60:.1f} minutes")

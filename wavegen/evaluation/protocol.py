@@ -188,7 +188,7 @@ def _reference(audio: Audio, rate: int, peak: float | None) -> NDArray[np.float3
     mono: NDArray[np.float32] = waveform - waveform.mean(dtype=np.float64).astype(np.float32)
     loudest = float(np.abs(mono).max(initial=0.0))
     if loudest == 0.0:
-        raise InputError("the recording is silent")
+        raise InputError("what is scored of the recording is silent")
     return mono if peak is None else mono * np.float32(peak / loudest)
 
 

@@ -133,10 +133,11 @@ class Trainer:
         resume: bool = False,
         init: Path | None = None,
         description: dict[str, Any] | None = None,
+        quiet: bool = False,
     ) -> None:
         if (config.steps is None) == (config.minutes is None):
             raise InputError("give one of loop.steps and loop.minutes (or --minutes)")
-        self.task, self.config, self.output = task, config, output
+        self.task, self.config, self.output, self.quiet = task, config, output, quiet
         self.card = dict(card or {})
         self.description = description or {}
         self.rank, self.world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
@@ -247,8 +248,9 @@ class Trainer:
 
     def run(self) -> None:
         """Train to the end, then export. Ctrl-C ends the run after the step at hand, with a checkpoint."""
+        writer = _summary_writer() if self.config.tensorboard and self.rank == 0 else None
         self.output.mkdir(parents=True, exist_ok=True)
-        logs = _Logs(self) if self.rank == 0 else None
+        logs = _Logs(self, writer) if self.rank == 0 else None
         last_save = last_validation = time.monotonic()
         try:
             for batch in self._batches():
@@ -398,17 +400,26 @@ class Trainer:
             self.ema.get_buffer(name).copy_(value)
 
 
+def _summary_writer() -> Any:
+    """TensorBoard's; MissingDependencyError without it."""
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        raise MissingDependencyError("tensorboard (or set loop.tensorboard=false)", "train", "logging") from None
+    return SummaryWriter
+
+
 class _Logs:
     """The progress bar with losses and ETA on stderr, and TensorBoard."""
 
-    def __init__(self, trainer: Trainer) -> None:
+    def __init__(self, trainer: Trainer, writer: Any) -> None:
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
         self.trainer = trainer
         self.sums: dict[str, float] = {}
         self.count = 0
-        self.console = Console(stderr=True)
+        self.console = Console(stderr=True, quiet=trainer.quiet)
         self.bar = Progress(
             TextColumn("step {task.fields[step]}"),
             BarColumn(),
@@ -418,19 +429,10 @@ class _Logs:
             TimeRemainingColumn(),
             TextColumn("{task.fields[losses]}"),
             console=self.console,
-            disable=not self.console.is_terminal,
+            disable=trainer.quiet or not self.console.is_terminal,
         )
         self.line = self.bar.add_task("", total=1.0, step=trainer.steps_done, losses="")
-        self.writer: Any = None
-        if trainer.config.tensorboard:
-            try:
-                from torch.utils.tensorboard import SummaryWriter
-            except ImportError:
-                raise MissingDependencyError(
-                    "tensorboard (or set loop.tensorboard=false)", "train", "logging"
-                ) from None
-            summary_writer: Any = SummaryWriter  # typed or not, by its version
-            self.writer = summary_writer(str(trainer.output / "logs"))
+        self.writer = None if writer is None else writer(str(trainer.output / "logs"))
         self.bar.start()
         length = f"{c.steps} steps" if (c := trainer.config).steps is not None else f"{c.minutes:g} minutes"
         size = sum(p.numel() for p in trainer.task.model.parameters())

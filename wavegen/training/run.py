@@ -63,6 +63,7 @@ def train(
     overrides: list[str] | None = None,
     device: str | None = None,
     progress: Callable[[int, int], None] | None = None,
+    quiet: bool = False,
 ) -> None:
     """Train what a configuration file describes on a folder in LJSpeech layout, or on what the kind of task reads.
 
@@ -112,6 +113,7 @@ def train(
         resume=resume,
         init=None if resume else config.init,
         description=description,
+        quiet=quiet,
     ).run()
 
 

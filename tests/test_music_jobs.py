@@ -76,6 +76,30 @@ def test_a_primer_decides_what_is_not_said(orchestra: dict[str, str]) -> None:
     assert longer.attributes.bars == 10
 
 
+def test_dynamics_beside_a_primer(orchestra: dict[str, str]) -> None:
+    primer = tune()
+    own = compose(orchestra, "", primer=primer, render=False)
+    loud = compose(orchestra, "", primer=primer, render=False, dynamics=115)
+    assert own.plan.stated["dynamics"] == "by the primer"
+    means = [
+        np.concatenate([track.notes[track.notes[:, 0] >= 16, 3] for track in made.score.tracks]).mean()
+        for made in (own, loud)
+    ]
+    assert means[1] > means[0] + 15
+    np.testing.assert_array_equal(loud.score.tracks[0].notes[: len(primer.tracks[0].notes)], primer.tracks[0].notes)
+
+
+def test_the_pedal_of_a_midi_file_is_followed(
+    orchestra: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[bool] = []
+    read = music_jobs.read_score
+    monkeypatch.setattr(music_jobs, "read_score", lambda *a, **k: given.append(k["pedal"]) or read(*a, **k))
+    write_midi(tmp_path / "a.mid", tune(1))
+    music_jobs.render_score(tmp_path / "a.mid", acoustic=orchestra["acoustic"], vocoder=orchestra["vocoder"])
+    assert given == [True]
+
+
 def test_infill_leaves_the_rest(orchestra: dict[str, str]) -> None:
     primer = tune()
     made = compose(orchestra, "", primer=primer, infill=(2, 3), render=False)
@@ -189,6 +213,10 @@ def test_a_score_that_cannot_be_rendered(orchestra: dict[str, str], tmp_path: Pa
         music_jobs.render_score(Score(()), **small)
     with pytest.raises(InputError, match="at most 7,200 s"):
         music_jobs.render_score(replace(tune(), tempos=((0.0, 0.1),)), **small)
+    with pytest.raises(InputError, match="soundfont: is for the renderer fluidsynth"):
+        music_jobs.render_score(tune(), **small, soundfont="x.sf2")
+    with pytest.raises(InputError, match="score: must be a Score or a file, not int"):
+        music_jobs.render_score(3, **small)  # type: ignore[arg-type]
     (tmp_path / "bad.mid").write_bytes(b"MThd nothing")
     with pytest.raises(InputError, match=r"bad\.mid"):
         music_jobs.render_score(tmp_path / "bad.mid", **small)

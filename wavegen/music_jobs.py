@@ -21,7 +21,18 @@ from wavegen.audio.features import FeatureSpec
 from wavegen.audio.io import Audio
 from wavegen.checkpoints.registry import DEFAULTS
 from wavegen.errors import InputError
-from wavegen.music.attributes import MAX_BARS, MAX_INSTRUMENTS, MAX_TEMPO, MIN_TEMPO, TICKS, Attributes, Key, Meter
+from wavegen.music.attributes import (
+    MAX_BARS,
+    MAX_INSTRUMENTS,
+    MAX_TEMPO,
+    MAX_VELOCITY,
+    MIN_TEMPO,
+    MIN_VELOCITY,
+    TICKS,
+    Attributes,
+    Key,
+    Meter,
+)
 from wavegen.music.compose import compose as compose_score
 from wavegen.music.keys import estimate_key
 from wavegen.music.leadsheet import LeadSheet
@@ -33,7 +44,7 @@ from wavegen.music.models.mcts import MCTS
 from wavegen.music.models.vae import ScoreVAE
 from wavegen.music.notation import read_score
 from wavegen.music.prompt import Plan, parse
-from wavegen.music.score import Score
+from wavegen.music.score import VELOCITY, Score
 from wavegen.pipelines import TOP_P, in_range, load_vocoder, ready_model, vocoded, whole
 from wavegen.vocoders.base import Vocoder
 
@@ -106,7 +117,7 @@ def compose(
     top_p = in_range("top_p", top_p, TOP_P)
     if top_p == 0:
         raise InputError("top_p: must be above 0")
-    require_renderer(renderer)
+    require_renderer(renderer, soundfont)
     if infill is not None and primer is None:
         raise InputError("infill: names bars of a score; give that as the primer")
     if not isinstance(prompt, str):
@@ -194,12 +205,14 @@ def _as_primer(primer: Score, stated: Mapping[str, str], infill: tuple[int, int]
     if not MIN_TEMPO <= tempo <= MAX_TEMPO and "tempo" not in stated:
         raise InputError(f"primer: its tempo of {tempo:g} is outside {MIN_TEMPO:g} to {MAX_TEMPO:g}; state another")
     bars = len(primer.bars())
+    loud = np.concatenate([track.notes[:, VELOCITY] for track in primer.tracks])
     found: dict[str, Any] = {
         "key": primer.key or estimate_key(primer, last_note=True)[0],
         "meter": meter,
         "tempo": tempo,
         "instruments": [track.program for track in primer.tracks if len(track) and not track.is_drum][:MAX_INSTRUMENTS],
         "drums": any(track.is_drum and len(track) for track in primer.tracks),
+        "dynamics": int(np.clip(round(float(loud.mean())), MIN_VELOCITY, MAX_VELOCITY)),
     }
     if infill is not None:
         found["bars"] = bars
@@ -227,10 +240,12 @@ def _score_model(name: str, device: str) -> ScoreModel:
     return cast(ScoreModel, ready_model(f"tune-{name}" if name in SCORE_MODELS else name, "score", device))
 
 
-def require_renderer(renderer: str) -> None:
-    """Raise InputError unless it is one of the renderers."""
+def require_renderer(renderer: str, soundfont: str | Path | None = None) -> None:
+    """Raise InputError unless it is one of the renderers, and takes the soundfont, if any."""
     if renderer not in get_args(Renderer):
         raise InputError(f"renderer: must be one of {', '.join(get_args(Renderer))}, not {renderer!r}")
+    if renderer == "neural" and soundfont is not None:
+        raise InputError("soundfont: is for the renderer fluidsynth; the neural one has its own sounds")
 
 
 def render_score(
@@ -241,18 +256,21 @@ def render_score(
     vocoder: str = "default",
     soundfont: str | Path | None = None,
     stems: bool = True,
+    number: int | None = None,
     device: str = "cpu",
 ) -> Rendered:
     """A score, or its MIDI, ABC or MusicXML file, as sound: each track a stem, their sum the mix, its peak at 0.9.
 
-    Without ``stems`` only the mix is kept, which is what a long score of many tracks has memory for.
+    Without ``stems`` only the mix is kept, which is what a long score of many tracks has memory for. A MIDI file's
+    sustain pedal is followed, its other controllers and pitch bends are not; ``number`` is which tune of an ABC file
+    that holds several is played.
 
     ``renderer`` "neural" takes every track through the acoustic model of scores and the music vocoder (``acoustic`` and
     ``vocoder`` are names or files); "fluidsynth" takes it through the program of that name and ``soundfont``.
-    InputError for a score without notes or longer than two hours.
+    InputError for a soundfont without it, for a score without notes or longer than two hours.
     """
-    require_renderer(renderer)
-    given = score if isinstance(score, Score) else read_score(score)
+    require_renderer(renderer, soundfont)
+    given = score if isinstance(score, Score) else read_score(_path("score", score), number=number, pedal=True)
     where = "score" if isinstance(score, Score) else str(score)
     if given.note_count == 0:
         raise InputError(f"{where}: holds no notes")

@@ -236,8 +236,9 @@ def render(
 def read_mel(path: Path) -> tuple[NDArray[np.floating[Any]], FeatureSpec | None]:
     """A mel file and the convention it states, if any.
 
-    ``.npy`` holds the array; ``.npz`` holds it as "mel", with an optional "spec", a JSON string of FeatureSpec fields;
-    ``.pt`` holds a tensor, or a dict with "mel" and an optional "spec", and is read with ``weights_only``.
+    ``.npy`` holds the array; ``.npz`` holds it as "mel", with an optional "spec", a convention's name or a JSON string
+    of FeatureSpec fields; ``.pt`` holds a tensor, or a dict with "mel" and an optional "spec", and is read with
+    ``weights_only``.
     """
     readers = {".npy": _read_npy, ".npz": _read_npz, ".pt": _read_pt}
     reader = readers.get(path.suffix.lower())
@@ -509,7 +510,7 @@ def _read_npy(path: Path) -> _MelFile:
 
 def _read_npz(path: Path) -> _MelFile:
     with np.load(path, allow_pickle=False) as file:
-        return _MelFile(file["mel"], json.loads(str(file["spec"])) if "spec" in file else None)
+        return _MelFile(file["mel"], _stated(str(file["spec"])) if "spec" in file else None)
 
 
 def _read_pt(path: Path) -> _MelFile:
@@ -517,7 +518,12 @@ def _read_pt(path: Path) -> _MelFile:
     mel, spec = (loaded["mel"], loaded.get("spec")) if isinstance(loaded, dict) else (loaded, None)
     if isinstance(mel, Tensor):
         mel = (mel.float() if mel.dtype == torch.bfloat16 else mel).numpy()
-    return _MelFile(mel, json.loads(spec) if isinstance(spec, str) else spec)
+    return _MelFile(mel, _stated(spec) if isinstance(spec, str) else spec)
+
+
+def _stated(spec: str) -> object:
+    """A convention's fields, by its name or from JSON."""
+    return CONVENTIONS[spec].to_dict() if spec in CONVENTIONS else json.loads(spec)
 
 
 def _spec(fields: object, where: str) -> FeatureSpec:

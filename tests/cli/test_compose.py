@@ -48,6 +48,41 @@ def test_a_piece_its_stems_and_its_picture(
     assert "2 bars, D major, 4/4, 120 bpm" in capfd.readouterr().err
 
 
+def test_a_stem_in_the_place_of_the_mix_is_refused(
+    models: list[str], midi: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    piano = "acoustic-grand-piano"
+    (tmp_path / "s").mkdir()
+    assert run("compose", PROMPT, "-o", tmp_path / "s" / "trumpet.wav", "--stems", tmp_path / "s", *models) == 2
+    assert "trumpet.wav: is the place of the stem trumpet, too" in capfd.readouterr().err
+    assert run("render", midi, "-o", tmp_path / "s" / f"{piano}.wav", "--stems", tmp_path / "s", *models[2:]) == 2
+    assert f"{piano}.wav: is the place of the stem {piano}, too" in capfd.readouterr().err
+    assert list((tmp_path / "s").iterdir()) == []
+
+
+def test_seeds_that_pass_the_highest(models: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    options = ["--seed", 2**63 - 1, "--variations", 2]
+    assert run("compose", PROMPT, "-o", tmp_path / "v.mid", *options, *models) == 2
+    assert "--variations: 2 seeds" in capfd.readouterr().err
+    assert list(tmp_path.glob("v*")) == []
+
+
+def test_one_tune_of_an_abc_file(models: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("music21")
+    two = "X:1\nT:One\nL:1/4\nK:C\nc4|]\n\nX:2\nT:Two\nL:1/4\nK:C\nc4|c4|c4|]\n"
+    (tmp_path / "two.abc").write_text(two)
+    command = ["render", tmp_path / "two.abc", "-o", tmp_path / "x.wav", *models[2:]]
+    assert run(*command) == 2
+    assert "--tune" in capfd.readouterr().err
+    lengths = []
+    for number in (1, 2):
+        assert run(*command, "--tune", number) == 0
+        lengths.append(soundfile.info(tmp_path / "x.wav").duration)
+    assert lengths[1] - lengths[0] == pytest.approx(4.0, abs=0.3)
+    assert run("render", tmp_path / "in.mid", "-o", tmp_path / "x.wav", "--tune", 1) == 2
+    assert "--tune: is not for this file" in capfd.readouterr().err
+
+
 def test_midi_and_seed(models: list[str], tmp_path: Path) -> None:
     for name, seed in (("a", 5), ("b", 5), ("c", 6)):
         assert run("compose", PROMPT, "-o", tmp_path / f"{name}.mid", "--seed", seed, *models) == 0
@@ -111,7 +146,7 @@ def test_continuation_and_infill(models: list[str], midi: Path, tmp_path: Path) 
         ([PROMPT, "-o", "x.xyz"], "xyz"),
         ([PROMPT, "-o", "nowhere/x.wav"], "nowhere"),
         ([PROMPT, "-o", "x.mid", "--renderer", "fluidsynth"], "--renderer"),
-        ([PROMPT, "--soundfont", "x.sf2"], "--soundfont"),
+        ([PROMPT, "--soundfont", "x.sf2"], "soundfont: is for the renderer fluidsynth"),
         ([PROMPT, "--bit-depth", "8"], "--bit-depth"),
     ],
 )

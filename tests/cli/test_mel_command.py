@@ -59,6 +59,19 @@ def test_continue(models: Path, vocoder: str) -> None:
     np.testing.assert_allclose(io.read("c.wav").samples, expected.samples, atol=1e-6)
 
 
+@pytest.mark.parametrize("subtype", ["FLOAT", "PCM_24", "PCM_16"])
+def test_the_recordings_own_samples_stay(subtype: str, models: Path, vocoder: str) -> None:
+    io.write("own.wav", io.read("b.wav"), subtype=subtype)
+    source = io.read("own.wav").samples
+    lstm, vae = (("--model", str(models / f"{name}.safetensors"), "--vocoder", vocoder) for name in ("lstm", "vae"))
+    run("continue", "own.wav", "-o", "c.wav", "--seconds", "0.3", *lstm)
+    run("fill", "own.wav", "-o", "f.wav", "--from", "0.1", "--to", "0.3", *vae)
+    kept = source.shape[1] - 480  # the last 0.03 s give way
+    assert np.array_equal(io.read("c.wav").samples[:, :kept], source[:, :kept])
+    assert np.array_equal(io.read("f.wav").samples[:, 4800:], source[:, 4800:])
+    assert io.info("c.wav").subtype == io.info("f.wav").subtype == subtype
+
+
 def test_silence_goes_on_and_that_is_said(models: Path, vocoder: str) -> None:
     sound = io.read("a.wav")
     faded = sound.samples.copy()

@@ -63,6 +63,12 @@ def test_another_convention_is_refused_unless_named(vocoder: str, capfd: pytest.
     assert io.info("a.wav").frames == 9 * 256
 
 
+def test_a_convention_may_be_stated_by_name(vocoder: str, capfd: pytest.CaptureFixture[str]) -> None:
+    np.savez("named.npz", mel=MEL, spec="hifigan-22k")
+    assert main(["render", "named.npz", "-o", "a.wav", "--vocoder", vocoder]) == 2
+    assert "named.npz: has 20 bands, but its convention has 80" in capfd.readouterr().err
+
+
 def test_a_named_convention_is_converted(vocoder: str) -> None:
     np.save("a.npy", np.full((80, 40), -5.0))
     assert main(["render", "a.npy", "-o", "a.wav", "--vocoder", vocoder, "--spec", "hifigan-22k"]) == 0

@@ -95,6 +95,27 @@ def test_tempo_marks_count_quarters():
     assert parse_abc(text.replace("=80", "=60")).tempos == ((0, 90),)
 
 
+@pytest.mark.parametrize("inline", [True, False])
+def test_changes_of_key_and_note_length_within_a_tune(inline):
+    key, length = ("[K:D]", "[L:1/8]") if inline else ("\nK:D\n", "\nL:1/8\n")
+    notes = melody(abc(f"FGAB|{key}FFFF|{length}ABcdABcd|]", meter="4/4", key="C"))
+    assert [note[2] for note in notes] == [65, 67, 69, 71, 66, 66, 66, 66, 69, 71, 73, 74, 69, 71, 73, 74]
+    assert [note[1] for note in notes[-8:]] == [0.5] * 8
+
+
+@pytest.mark.parametrize("inline", [True, False])
+@pytest.mark.parametrize(("field", "what"), [("M:3/4", "metre"), ("Q:1/4=90", "tempo")])
+def test_changes_of_metre_and_tempo_within_a_tune_are_told(tmp_path, field, what, inline):
+    change = f"[{field}]" if inline else f"\n{field}\n"
+    path = tmp_path / "a.abc"
+    header = "X:1\nT:t\nM:4/4\nL:1/4\nQ:1/4=60\nK:C\n"
+    path.write_text(f"{header}ABcd|{change}ABc|ABc|]\n", encoding="utf-8")
+    with pytest.warns(UserWarning, match=rf"a\.abc: a change of {what} within the tune is left out"):
+        read_score(path)
+    path.write_text(f"{header}ABcd|ABcd|]\n", encoding="utf-8")
+    read_score(path)  # warnings are errors
+
+
 def test_tunes_of_a_file_are_told_apart(tmp_path):
     text = "% preamble\nX:1\nT:One\nZ:somebody % else\nK:C\nc4|]\n\nX: 2\nT: Two\nM:3/4\nK:Dm\nd6|]\nX:3\nT:no key\n"
     tunes = list(abc_tunes(text))

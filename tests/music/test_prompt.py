@@ -291,6 +291,17 @@ def test_every_general_midi_name_is_its_program(program: int) -> None:
         ("12-string guitar", (25,)),
         ("🎻🎹", (40, 0)),
         ("小提琴+钢琴", (40, 0)),
+        ("flute plays the melody over piano and cello", (73, 0, 42)),
+        ("piano, and the flute has the melody", (73, 0)),
+        ("piano and cello, the melody on flute", (73, 0, 42)),
+        ("长笛演奏主旋律，钢琴", (73, 0)),
+        ("melody: violin; bass: tuba", (40, 58)),
+        ("piccolo trumpet and piano", (56, 0)),
+        ("string quartet and piano", (40, 40, 41, 42, 0)),
+        ("string quartet: two violins, viola and cello", (40, 40, 41, 42)),
+        ("两把小提琴，中提琴，大提琴的弦乐四重奏", (40, 40, 41, 42)),
+        ("piano trio: piano, violin and cello", (40, 42, 0)),
+        ("brass quintet with tuba", (56, 56, 60, 57, 58)),
     ],
 )
 def test_instruments_are_exactly_those_asked_for(text: str, programs: tuple[int, ...]) -> None:
@@ -305,6 +316,23 @@ def test_generic_names_follow_the_style_and_the_plan_says_so() -> None:
     plan = parse("metal for guitar and bass")
     assert plan.attributes.instruments == (30, 34)
     assert "guitar → Distortion Guitar" in plan.assumed["instruments"]
+
+
+def test_players_of_an_ensemble_and_choices_are_noted() -> None:
+    plan = parse("jazz trio: piano, bass, drums")
+    assert plan.attributes.instruments == (0, 32)
+    assert plan.attributes.drums
+    assert "'piano, bass' is read as players of the 'jazz trio'" in plan.notes
+    assert "'piano' or 'violin': both play" in parse("waltz for piano or violin").notes
+
+
+def test_decades_are_no_lengths_or_told() -> None:
+    for text in ("a 1920s jazz tune", "hip hop, electronic, with 808s"):
+        plan = parse(text)
+        assert plan.attributes.bars == 32
+        assert plan.unknown
+    assert "'80s' is read as a length; decades are not known" in parse("80s pop").notes
+    assert not parse("pop, 80s").notes
 
 
 def test_substitutes_are_noted() -> None:
@@ -621,7 +649,15 @@ def test_chinese_numbers_count(value: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["waltz, 4½ bars", "jig 4² bars", "①② bars of reel", "a march, -8 bars", "waltz at -120 bpm"]
+    "text",
+    [
+        "waltz, 4½ bars",
+        "jig 4² bars",
+        "①② bars of reel",
+        "a march, -8 bars",
+        "waltz at -120 bpm",
+        "waltz at 120,50 bpm",
+    ],
 )
 def test_odd_numbers_are_refused_rather_than_misread(text: str) -> None:
     with pytest.raises(InputError, match="cannot be read"):

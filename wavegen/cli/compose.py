@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 DEFAULT_OUTPUT = Path("music.wav")
 MIDI = (".mid", ".midi")
+MOST_SEEDS = 2**63
 MOST_VARIATIONS = 100
 
 
@@ -68,7 +69,7 @@ def compose(
     renderer: Annotated[
         str, typer.Option("--renderer", metavar="neural|fluidsynth", help="What makes the sound of the notes.")
     ] = "neural",
-    vocoder: options.Vocoder = "default",
+    vocoder: options.MusicVocoder = "default",
     soundfont: Annotated[Path | None, typer.Option("--soundfont", help="For --renderer fluidsynth.")] = None,
     stems: Annotated[
         Path | None,
@@ -100,8 +101,6 @@ def compose(
     for option, value in sound.items():
         if midi and value is not None:
             raise InputError(f"{option} needs sound; let --output be an audio file")
-    if renderer == "neural" and soundfont is not None:
-        raise InputError("--soundfont is for --renderer fluidsynth; the neural renderer has its own sounds")
     _require_places(target, stems, midi)
     if plot is not None:
         from wavegen.audio.plots import require_sheet
@@ -142,16 +141,21 @@ def compose(
         )
         if number == 0:
             first = composed.attributes.seed
+            if first + variations > MOST_SEEDS:
+                raise InputError(f"--variations: {variations} seeds from {first} on pass the highest, 2**63 - 1")
             _explain(composed.plan, show_plan, report)
-        _write(composed, _numbered(target, number, variations), subtype, report)
+        place = _numbered(target, number, variations)
         if stems is not None:
-            options.write_stems(composed.stems, stems if variations == 1 else stems / str(number + 1), subtype)
+            folder = stems if variations == 1 else stems / str(number + 1)
+            options.write_stems(composed.stems, folder, subtype, mix=place)
+        _write(composed, place, subtype, report)
         if plot is not None:
             _plot(composed, _numbered(plot, number, variations))
 
 
 def _require_places(target: Path, stems: Path | None, midi: bool) -> None:
     """Refuse places that cannot be written before the work, not after it."""
+    from wavegen.audio.batch import require_folder
     from wavegen.audio.io import format_of, require_writable
 
     if str(target) != "-":
@@ -161,8 +165,8 @@ def _require_places(target: Path, stems: Path | None, midi: bool) -> None:
             except InputError as error:
                 raise InputError(f"{error}; and .mid for the notes alone") from None
         require_writable(target)
-    if stems is not None and stems.exists() and not stems.is_dir():
-        raise InputError(f"--stems: {stems} is not a folder")
+    if stems is not None:
+        require_folder(stems)
 
 
 def _explain(plan: "Plan", whole: bool, report: Report) -> None:

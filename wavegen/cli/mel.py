@@ -40,10 +40,12 @@ def continue_(
 ) -> None:
     """Write a recording and what might follow it.
 
-    The recording's own samples stay as they are; rate and channels are the recording's.
+    The recording's own samples stay as they are; rate, channels and sample format are the recording's (16 bits if it
+    comes by standard input).
     """
     subtype = options.subtype(bit_depth)
     audio = _read(source, output)
+    subtype = subtype or _subtype(source, output)
     if _ends_silent(audio):
         report: Report = context.obj
         report.say("note: the recording ends in silence, and silence follows it; cut its end to go on from sound")
@@ -78,10 +80,12 @@ def fill(
 ) -> None:
     """Make a stretch of a recording anew from what lies on both sides of it.
 
-    What was there is ignored; all other samples stay as they are.
+    What was there is ignored; all other samples stay as they are, in the recording's sample format (16 bits if it comes
+    by standard input).
     """
     subtype = options.subtype(bit_depth)
     audio = _read(source, output)
+    subtype = subtype or _subtype(source, output)
 
     from wavegen import mel_jobs
 
@@ -169,6 +173,15 @@ def _read(source: Path, output: Path) -> "Audio":
 
     require_other(output, [source])
     return read(source)
+
+
+def _subtype(source: Path, output: Path) -> str | None:
+    """The sample format that keeps the recording's; None for a pipe, which is read but once."""
+    from wavegen.audio import io
+
+    if str(source) == "-" or not source.is_file():
+        return None
+    return io.matching_subtype(io.info(source), io.format_of(output))
 
 
 def _write(context: typer.Context, output: Path, audio: "Audio", subtype: str | None) -> None:

@@ -26,6 +26,7 @@ def path(value: str) -> Path:
 Vocoder = Annotated[
     str, typer.Option("--vocoder", help="Name or checkpoint file of the vocoder; griffin-lim needs no training.")
 ]
+MusicVocoder = Annotated[str, typer.Option("--vocoder", help="Name or checkpoint file of the vocoder of music.")]
 Refine = Annotated[
     int | None,
     typer.Option(
@@ -91,11 +92,13 @@ def show(text: str, values: Mapping[str, Any], json_file: Path | None, report: R
         report.say(f"{json_file}: written")
 
 
-def write_stems(stems: "Mapping[str, Audio]", folder: Path, subtype: str | None) -> None:
-    """Every stem as ``NAME.wav`` in a folder, which is made if need be."""
+def write_stems(stems: "Mapping[str, Audio]", folder: Path, subtype: str | None, *, mix: Path) -> None:
+    """Every stem as ``NAME.wav`` in a folder, which is made if need be; InputError if one would be the mix."""
     from wavegen.audio.batch import output_folders
     from wavegen.audio.io import write
 
+    if clash := [name for name in stems if (folder / f"{name}.wav").resolve() == mix.resolve()]:
+        raise InputError(f"{mix}: is the place of the stem {clash[0]}, too; give another --output")
     with output_folders([folder]):
         for name, audio in stems.items():
             write(folder / f"{name}.wav", audio, subtype=subtype)

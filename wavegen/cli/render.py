@@ -39,6 +39,9 @@ def render(
         typer.Option("--renderer", metavar="neural|fluidsynth", help="Of a score: what makes the sound (neural)."),
     ] = None,
     soundfont: Annotated[Path | None, typer.Option("--soundfont", help="For --renderer fluidsynth.")] = None,
+    tune: Annotated[
+        int | None, typer.Option("--tune", help="Of an ABC file that holds several: the number of one, after X:.")
+    ] = None,
     stems: Annotated[
         Path | None,
         typer.Option(
@@ -54,6 +57,8 @@ def render(
     report: Report = context.obj
     subtype = options.subtype(bit_depth)
 
+    from wavegen.audio.batch import require_folder
+
     given = {
         "--spec": spec,
         "--refine": refine,
@@ -65,9 +70,12 @@ def render(
     }
     if source.suffix.lower() in SCORES:
         _refuse(given, "a score")
-        _score(source, output, subtype, report, renderer, vocoder, soundfont, stems, device)
+        _refuse({} if source.suffix.lower() == ".abc" else {"--tune": tune}, "this file")
+        if stems is not None:
+            require_folder(stems)
+        _score(source, output, subtype, report, renderer, vocoder, soundfont, stems, tune, device)
         return
-    _refuse({"--renderer": renderer, "--soundfont": soundfont, "--stems": stems}, "a mel")
+    _refuse({"--renderer": renderer, "--soundfont": soundfont, "--tune": tune, "--stems": stems}, "a mel")
 
     from wavegen import pipelines
     from wavegen.audio.io import write
@@ -108,6 +116,7 @@ def _score(
     vocoder: str,
     soundfont: Path | None,
     stems: Path | None,
+    tune: int | None,
     device: str,
 ) -> None:
     from wavegen import music_jobs
@@ -119,10 +128,11 @@ def _score(
         vocoder=vocoder,
         soundfont=soundfont,
         stems=stems is not None,
+        number=tune,
         device=device,
     )
-    write(output, rendered.audio, subtype=subtype)
     if stems is not None:
-        options.write_stems(rendered.stems, stems, subtype)
+        options.write_stems(rendered.stems, stems, subtype, mix=output)
+    write(output, rendered.audio, subtype=subtype)
     where = "standard output" if str(output) == "-" else output
     report.say(f"{where}: {rendered.audio.duration:.2f} s of music in {report.elapsed():.1f} s")

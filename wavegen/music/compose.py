@@ -17,7 +17,7 @@ from wavegen.music.leadsheet import Bar, LeadSheet, from_score, melodic_track
 from wavegen.music.models.base import ScoreModel
 from wavegen.music.progressions import progression
 from wavegen.music.sampling import sample
-from wavegen.music.score import DURATION, ONSET, PITCH, VELOCITY, Score, Track
+from wavegen.music.score import DURATION, ONSET, PITCH, Score, Track
 from wavegen.music.tokens import HIGHEST, LOWEST, decode, encode, vocabulary
 
 _CONTEXT = 48  # bars that the model sees before those it writes
@@ -252,12 +252,10 @@ class _Primer:
         others = sorted(sorted(others, key=lambda n: -len(score.tracks[n]))[: MAX_INSTRUMENTS - 1])
         players = (melody, *others)
         notes = score.tracks[melody].notes
-        loud = np.concatenate([track.notes[:, VELOCITY] for track in score.tracks])
         changed = replace(
             attributes,
             instruments=tuple(score.tracks[n].program for n in players),
             drums=any(track.is_drum and len(track) for track in score.tracks),
-            dynamics=int(np.clip(round(float(loud.mean())), 20, 120)),
         )
         return cls(score, sheet, players, changed, float(np.average(notes[:, PITCH], weights=notes[:, DURATION])))
 

@@ -422,6 +422,7 @@ SUBSTITUTES: dict[str, int] = {
     "alto flute": 73,
     "bass flute": 73,
     "cornet": 56,
+    "piccolo trumpet": 56,
     "flugelhorn": 56,
     "euphonium": 57,
     "bass trombone": 57,

@@ -30,21 +30,32 @@ _CHORD_SYMBOL = re.compile(r"\(?[A-G][#b]?(m|min|maj|dim|aug|sus|\+)?[0-9]*(/[A-
 _FIELD = re.compile(r"(?P<letter>[A-Za-z]):\s*(?P<value>.*?)\s*(?:%.*)?")
 
 
-def read_score(path: PathName, *, repeats: bool = True, number: int | None = None) -> Score:
+_INLINE = re.compile(r"\[(?P<letter>[KL]):(?P<value>[^\]\n]*)\]")
+_CHANGE = re.compile(r"^K:.*$(?s:.*?)(?:^|\[)(?P<letter>[MQ]):", re.MULTILINE)
+
+
+def read_score(path: PathName, *, repeats: bool = True, number: int | None = None, pedal: bool = False) -> Score:
     """The score in a MIDI (.mid, .midi), ABC (.abc) or MusicXML (.musicxml, .xml, .mxl) file, told by its extension.
 
     repeats: play repeated passages as often as the notation says; else each once, with the last of its endings.
-    number: which tune of an ABC file that holds several, as its X: field says.
-    Chord symbols become a track named "Chords"; grace notes and unpitched notes are left out.
+    number: which tune of an ABC file that holds several, as its X: field says. pedal: see `read_midi`.
+    Chord symbols become a track named "Chords"; grace notes and unpitched notes are left out. In ABC, so are changes of
+    metre and tempo within a tune, with a UserWarning.
     Raises InputError for another extension, a file that cannot be read or understood, one without notes, several
     tunes and no number, or repeats that do not add up; MissingDependencyError without music21 (extra "notation").
     """
     name = os.fspath(path)
     kind = Path(name).suffix.lower()
     if kind in (".mid", ".midi"):
-        return read_midi(path)
+        return read_midi(path, pedal=pedal)
     if kind == ".abc":
-        return parse_abc(_one_tune(_text(_bytes(name)), name, number).text, repeats=repeats, name=name)
+        text = _one_tune(_text(_bytes(name)), name, number).text
+        if found := _CHANGE.search(text):
+            message = (
+                f"{name}: a change of {'metre' if found['letter'] == 'M' else 'tempo'} within the tune is left out"
+            )
+            warnings.warn(message, stacklevel=2)
+        return parse_abc(text, repeats=repeats, name=name)
     if kind == ".mxl":
         return _convert(_text(_unzipped(_bytes(name), name)), "musicxml", repeats=repeats, name=name)
     if kind in (".musicxml", ".xml"):
@@ -141,7 +152,7 @@ def _one_tune(text: str, name: str, number: int | None) -> AbcTune:
     if not tunes:
         raise InputError(f"{name}: holds no ABC tune (X: to K:)")
     if len(tunes) > 1 and number is None:
-        raise InputError(f"{name}: holds {len(tunes)} tunes; give the number of one (its X: field)")
+        raise InputError(f"{name}: holds {len(tunes)} tunes; give the number of one (--tune, its X: field)")
     return tunes[0]
 
 
@@ -154,6 +165,7 @@ def parse_abc(text: str, *, repeats: bool = True, name: str = "abc", strict: boo
     music = "\n".join(line for line in text.splitlines() if not re.match(r"\s*(%|[A-Za-z]:)", line))
     if found := re.search(r"[A-Ga-gzx][,']*([0-9]{4,})", music):  # music21 cuts it into bars for minutes
         raise InputError(f"{name}: a note of length {found[1]} is too long")
+    text = _INLINE.sub(r"\n\g<letter>:\g<value>\n", text)  # within a line, music21 leaves them out
     return _convert(_QUOTED.sub(_only_chords, text), "abc", repeats=repeats, name=name, strict=strict)
 
 

@@ -28,14 +28,22 @@ from wavegen.music.instruments import GM_NAMES, usual_name
 from wavegen.music.scanner import Item, Scanner, lexicon, look_up, lowered, normalised, number
 
 MAX_CHARACTERS = 2000
-# Numbers that a reader of plain digits would misread: fractions, powers, signs.
-_ODD_NUMBER = re.compile(r"[0-9]*[¼-¾⅐-⅞²³¹⁰-₉①-⓿]|(?<![^\s,(])[-−][0-9][0-9.]*")
+# Numbers that a reader of plain digits would misread: fractions, powers, signs, a decimal comma.
+_ODD_NUMBER = re.compile(
+    r"[0-9]*[¼-¾⅐-⅞²³¹⁰-₉①-⓿]|(?<![^\s,(])[-−][0-9][0-9.]*|(?<![0-9/.,])[0-9]{2,3},[0-9]{1,2}(?=\s*bpm)", re.IGNORECASE
+)
 
 # Styles that give way to a more particular one named beside them, and those that combine with a form (a jazz waltz).
 _GENERAL = ("folk", "classical")
 _GENRES = ("pop", "rock", "metal", "blues", "jazz", "bossa", "funk", "ambient", "electronic", "tango")
 _TONICS = {0: (0, 7, 2, 5, 10, 9, 3), 1: (9, 4, 2, 7, 11, 0, 5)}
 _LISTED = re.compile(r"\s*[,、&+]?\s*(?:(?:and|plus|with|和|与|及)\s*)?(?:an?(?:other)?\s)?\s*")
+_PLAYS = re.compile(
+    r"\s*(?:(?:plays?|playing|has|having|takes?|taking|carries|carrying|sings?|leads?|on|for|as|演奏|担任|是|为)\s*)?(?:the\s*|its\s*)?"
+)
+_ROLE = re.compile(r"\s*[:=]\s*")
+_OR = ("or", "或", "或者")
+_DECADE = re.compile(r"[5-9]0s")
 _SUBSTITUTES = en.SUBSTITUTES | {word + "s": program for word, program in en.SUBSTITUTES.items()} | zh.SUBSTITUTES
 
 
@@ -244,6 +252,7 @@ class _Reading:
         meter = self.meter(style)
         programs, drums = self.players(style, wanted)
         key = self.key(style)
+        self.decades()
         tempo, bars = self.tempo_and_bars(style, meter)
         attributes = Attributes(
             key, tempo, meter, programs, drums, style.name, mood, bars, self.dynamics(), self.seed, self.model
@@ -449,6 +458,8 @@ class _Reading:
                 self.notes.append(f"the option for instruments replaces {_quoted(items)!r}")
             if with_drums and wants is None:
                 wants, self.stated["drums"] = True, "by option"
+            elif with_drums and not wants:
+                self.notes.append("the option for drums replaces those among the instruments")
             if not programs and not with_drums:
                 raise InputError("the option for instruments names none")
             return programs or None, wants
@@ -461,7 +472,25 @@ class _Reading:
             ) in _SUBSTITUTES:
                 name = usual_name(_SUBSTITUTES[low])
                 self.notes.append(f"General MIDI has no {low}; {name} plays instead")
-        return tuple(self.ordered(items)), wants
+        for item, between, other in zip(self.items, self.items[1:], self.items[2:], strict=False):
+            if item in items and other in items and lowered(between.words) in _OR:
+                self.notes.append(f"{item.words!r} or {other.words!r}: both play")
+        return tuple(self.ordered(self.without_roles(items))), wants
+
+    def without_roles(self, items: list[Item]) -> list[Item]:
+        """Without a part that an instrument is given ("bass: tuba"), and the players of an ensemble named beside it."""
+        roles = [
+            item
+            for item, other in pairwise(items)
+            if len(item.value) == 1 and _ROLE.fullmatch(self.text[item.end : other.start])
+        ]
+        items = [item for item in items if item not in roles]
+        ensembles = [item for item in items if len(set(item.value)) > 1]
+        others = [item for item in items if item not in ensembles]
+        if len(ensembles) == 1 and others and _are_among([p for i in others for p in i.value], ensembles[0].value):
+            self.notes.append(f"{_quoted(others)!r} is read as players of the {ensembles[0].words!r}")
+            return ensembles
+        return items
 
     def ordered(self, items: list[Item]) -> list[int | str]:
         """Programs in playing order: the melody's first, the accompaniment last; a mere repetition adds no player."""
@@ -469,6 +498,12 @@ class _Reading:
         middle: list[int | str] = []
         last: list[int | str] = []
         content = [item for item in self.items if item.kind != "stop"]
+        named = [item for item in content if item.kind != "unknown"]
+        leads = [
+            item if item in items and _PLAYS.fullmatch(lowered(self.text[item.end : role.start])) else other
+            for item, role, other in zip([None, *named], named, [*named[1:], None], strict=False)
+            if role.kind == "first"
+        ]
         for place, item in enumerate(content):
             if item not in items:
                 continue
@@ -487,9 +522,7 @@ class _Reading:
             glued = after is not None and after.start - item.end <= 1
             if after is not None and glued and after.kind == "last":
                 last += new
-            elif (after is not None and glued and after.kind == "first") or (
-                before is not None and before.kind == "first"
-            ):
+            elif item in leads:
                 first += new
             else:
                 middle += new
@@ -551,6 +584,13 @@ class _Reading:
         if count > 1 and count not in (len(programs), len(programs) + drums):
             self.notes.append(f"{_quoted(items)!r} means {count} players, but {len(programs)} play")
         return programs
+
+    def decades(self) -> None:
+        """Tell that "80s pop" is read as a length."""
+        for item, after in pairwise(self.items):
+            adjective = after.kind in ("style", "near", "mood", "instrument", "drummed", "drums")
+            if item.kind == "seconds" and _DECADE.fullmatch(lowered(item.words)) and adjective:
+                self.notes.append(f"{item.words!r} is read as a length; decades are not known")
 
     def tempo_and_bars(self, style: Style, meter: Meter) -> tuple[float, int]:
         tempo = self.tempo_stated(meter)
@@ -704,6 +744,18 @@ class _Reading:
             return round(self.pick("dynamics", *en.MOODS[self.moods[0]].dynamics))
         self.assumed["dynamics"] = "mezzo forte"
         return round(self.pick("dynamics", 72, 88))
+
+
+def _are_among(players: Sequence[int | str], ensemble: Sequence[int | str]) -> bool:
+    """Whether each player, by program or generic name, is another one of the ensemble."""
+    left = list(ensemble)
+    for player in players:
+        may = {player, en.GENERIC[player], *en.GENERIC_BY_STYLE[player].values()} if player in en.GENERIC else {player}
+        found = next((other for other in left if other in may), None)
+        if found is None:
+            return False
+        left.remove(found)
+    return True
 
 
 def _part(part: tuple[float, float], low: float, high: float) -> tuple[float, float]:

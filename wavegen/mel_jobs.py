@@ -56,7 +56,7 @@ def continue_audio(
     the recording in which its extrapolation gives way. InputError for a recording under 0.1 s or an argument out of
     range.
     """
-    _require_audio(audio, "audio")
+    require_audio(audio, "audio")
     count = round(in_range("seconds", seconds, SECONDS) * audio.sample_rate)
     temperature = in_range("temperature", temperature, TEMPERATURE)
     generator = torch.Generator().manual_seed(whole("seed", seed, SEED))
@@ -97,7 +97,7 @@ def fill_gap(
     ``crossfade`` (0.02-0.05 s) is the stretch inside each end in which the recording's extrapolation gives way, shorter
     in a gap under twice that. InputError for a gap that is empty or not inside the recording, or leaves under 0.1 s.
     """
-    _require_audio(audio, "audio")
+    require_audio(audio, "audio")
     rate, length = audio.sample_rate, audio.samples.shape[1]
     limits = (0.0, length / rate)
     a = round(in_range("start", start, limits) * rate)
@@ -143,7 +143,7 @@ def interpolate(
     last are the recordings as the model renders them.
     """
     for name, audio in (("a", a), ("b", b)):
-        _require_audio(audio, name)
+        require_audio(audio, name)
     steps = whole("steps", steps, STEPS)
     vae, voice = _vae(model, vocoder, device)
     rate = vae.spec.sample_rate
@@ -173,7 +173,7 @@ def transfer(
     Its rate is the model's. InputError for recordings under 0.1 s.
     """
     for name, audio in (("content", content), ("timbre", timbre)):
-        _require_audio(audio, name)
+        require_audio(audio, name)
     vae, voice = _vae(model, vocoder, device)
     played, sound = (_mono(audio, vae.spec) for audio in (content, timbre))
     mel = vae.transfer(_mel(played, vae.spec, device), _mel(sound, vae.spec, device))
@@ -246,7 +246,8 @@ def _voice(vocoder: str, spec: FeatureSpec, model: str, device: str) -> Vocoder:
     return voice
 
 
-def _require_audio(audio: Any, name: str) -> None:
+def require_audio(audio: Any, name: str) -> None:
+    """Raise InputError for what is no Audio, or too short."""
     if not isinstance(audio, Audio):
         raise InputError(f"{name}: must be a wavegen.Audio, not {type(audio).__name__}")
     if audio.samples.shape[1] < SHORTEST * audio.sample_rate:

@@ -33,12 +33,13 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def recordings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """a.wav (24 kHz, mono) and b.wav (16 kHz, stereo) in the present folder."""
+    """a.wav (24 kHz, mono), b.wav (16 kHz, stereo) and short.wav in the present folder."""
     monkeypatch.chdir(tmp_path)
     random = np.random.default_rng(0)
     for name, rate, channels in (("a.wav", 24000, 1), ("b.wav", 16000, 2)):
         samples = random.uniform(-0.3, 0.3, (channels, rate // 2)).astype(np.float32)
         io.write(name, Audio(samples, rate), subtype="FLOAT")
+    io.write("short.wav", Audio(np.full((1, 100), 0.1), 24000))
 
 
 def run(*arguments: str) -> str:
@@ -107,6 +108,7 @@ def test_interpolate_transfer_and_sample(models: Path, vocoder: str) -> None:
         (("continue", "a.wav", "-o", "a.wav"), "a.wav: is the input too"),
         (("transfer", "a.wav", "b.wav", "-o", "./b.wav"), "b.wav: is the input too"),
         (("continue", "missing.wav", "-o", "c.wav"), "missing.wav"),
+        (("transfer", "a.wav", "short.wav", "-o", "c.wav"), "^short.wav: lasts 0.004 s"),
         (("fill", "a.wav", "-o", "c.wav", "--from", "0.3", "--to", "0.1"), "end: must lie after start"),
         (("fill", "a.wav", "-o", "c.wav", "--from", "0.1", "--to", "3"), "end: must be a number"),
         (("interpolate", "a.wav", "b.wav", "-o", "c.wav", "--steps", "1"), "steps"),

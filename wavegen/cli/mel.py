@@ -170,9 +170,12 @@ def sample(
 
 def _read(source: Path, output: Path) -> "Audio":
     from wavegen.audio.io import read, require_other
+    from wavegen.mel_jobs import require_audio
 
     require_other(output, [source])
-    return read(source)
+    audio = read(source)
+    require_audio(audio, "standard input" if str(source) == "-" else str(source))
+    return audio
 
 
 def _subtype(source: Path, output: Path) -> str | None:

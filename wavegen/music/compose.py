@@ -8,7 +8,7 @@ import numpy as np
 
 from wavegen.errors import InputError
 from wavegen.music.arrange import Sections, arrange
-from wavegen.music.attributes import MAX_INSTRUMENTS, STYLES, TICKS, Attributes
+from wavegen.music.attributes import MAX_BARS, MAX_INSTRUMENTS, STYLES, TICKS, Attributes
 from wavegen.music.constraint import TuneConstraint
 from wavegen.music.form import Form, Section, form_of, plan_form
 from wavegen.music.harmony import Chords
@@ -289,6 +289,8 @@ def _continued(given: _Primer, writer: _Writer, generator: np.random.Generator) 
     """The primer and what follows it, up to the bars asked for."""
     attributes = given.attributes
     has = len(given.sheet.bars)
+    if has >= MAX_BARS:
+        raise InputError(f"the primer has {has} bars already; pieces have at most {MAX_BARS}")
     if attributes.bars <= has:
         raise InputError(f"the primer has {has} bars already; ask for more than {has}, not {attributes.bars}")
     writer.span = melody_span(attributes)

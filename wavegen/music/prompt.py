@@ -642,7 +642,7 @@ class _Reading:
                 return None
             given = span[0] if span[0] == span[1] else float(round(self.pick("tempo", *span)))
         if not MIN_TEMPO <= given <= MAX_TEMPO:
-            raise InputError(f"tempo {given} is outside {MIN_TEMPO:g} to {MAX_TEMPO:g} beats a minute")
+            raise InputError(f"tempo {given:.10g} is outside {MIN_TEMPO:g} to {MAX_TEMPO:g} beats a minute")
         return given
 
     def tempo_range(self, style: Style) -> tuple[float, float, str]:

@@ -127,6 +127,14 @@ def test_no_input_is_overwritten(tmp_path: Path) -> None:
         batch.targets([other], tmp_path, "x.{ext}", ("a",), ext=lambda *_: "wav", model="m", untouched=[item, other])
 
 
+def test_links_to_one_place_are_one(tmp_path: Path) -> None:
+    for stem in ("a", "b"):
+        (tmp_path / f"{stem}.wav").symlink_to(tmp_path / "same.wav")
+    item = batch.Input(tmp_path / "x.wav", PurePath(), "x")
+    with pytest.raises(InputError, match=r"two stems of .*x\.wav would be"):
+        batch.targets([item], tmp_path, "{stem}.{ext}", ("a", "b"), ext=lambda *_: "wav", model="m")
+
+
 def test_an_extension_does_not_lie(tmp_path: Path) -> None:
     item = batch.Input(tmp_path / "x.wav", PurePath(), "x")
     for template, ext in (("{stem}.wav", "flac"), ("{stem}.FLAC", "wav"), ("{stem}.ogg", "opus")):
@@ -158,6 +166,9 @@ def test_what_is_finished(tmp_path: Path) -> None:
     assert batch.is_finished(about, results, frames=None)
     assert batch.is_finished(about, results, frames=100, kind=(about.format, about.subtype))
     assert not batch.is_finished(about, results, frames=100, kind=("WAV", "FLOAT"))
+    whole = (tmp_path / "b.wav").read_bytes()
+    (tmp_path / "b.wav").write_bytes(whole[:-100])
+    assert not batch.is_finished(about, results, frames=None)  # and no warning
     io.write(tmp_path / "b.wav", Audio(np.zeros((2, 100)), 8000))
     assert not batch.is_finished(about, results, frames=100)
     (tmp_path / "b.wav").write_bytes(b"RIFF")

@@ -500,6 +500,44 @@ def test_a_truncated_ogg_gives_what_is_there(
     assert 0 < got.shape[1] < whole.shape[1]
 
 
+def test_an_ogg_that_ends_in_an_empty_page_or_in_junk_is_whole(
+    tmp_path: Path, encoded: dict[str, tuple[Path, Samples]]
+) -> None:
+    data = bytearray(encoded["ogg"][0].read_bytes())
+    for junk in (100, 70_000):
+        (tmp_path / "junk.ogg").write_bytes(data + bytes(junk))
+        read(tmp_path / "junk.ogg")  # warnings are errors
+    last = data.rfind(b"OggS")
+    assert data[last + 5] == 4  # the flag of the last page
+    page = data[last : last + 27]
+    page[18:22] = (int.from_bytes(page[18:22], "little") + 1).to_bytes(4, "little")  # its number
+    page[26] = 0
+    data[last + 5] = 0
+    parts = [data[last:], page]
+    del data[last:]
+    for part in parts:  # with their checksums: RFC 3533, section 6
+        part[22:26] = bytes(4)
+        crc = 0
+        for byte in part:
+            crc ^= byte << 24
+            for _ in range(8):
+                crc = (crc << 1) ^ (0x104C11DB7 if crc & 0x80000000 else 0)
+        part[22:26] = crc.to_bytes(4, "little")
+        data += part
+    (tmp_path / "empty.ogg").write_bytes(data)
+    assert read(tmp_path / "empty.ogg").samples.shape == encoded["ogg"][1].shape
+
+
+def test_a_cut_file_is_told_once(tmp_path: Path, encoded: dict[str, tuple[Path, Samples]]) -> None:
+    (tmp_path / "cut.wav").write_bytes(encoded["wav"][0].read_bytes()[:5000])
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("default")
+        info(tmp_path / "cut.wav")
+        read(tmp_path / "cut.wav")
+        list(blocks(tmp_path / "cut.wav", 500))
+    assert len(told) == 1
+
+
 @pytest.mark.parametrize("extension", ["flac", "mp3"])
 def test_a_truncated_compressed_file_is_refused(
     tmp_path: Path, encoded: dict[str, tuple[Path, Samples]], extension: str

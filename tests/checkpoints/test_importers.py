@@ -145,6 +145,8 @@ def test_open_unmix_files_that_do_not_go_together(tmp_path: Path) -> None:
         import_separator([tmp_path / "vocals.pth", tmp_path / "vocals-2.pth"])
     with pytest.raises(InputError, match="there are 2 files of a source each; 1 names"):
         import_separator([tmp_path / "vocals.pth", tmp_path / "vocals-2.pth"], sources=["a"])
+    with pytest.raises(InputError, match="a file is called vocals, but not all as the names given"):
+        import_separator([tmp_path / "vocals.pth", tmp_path / "drums.pth"], sources=["vocals", "rest"])
     with pytest.raises(InputError, match="mask and layers are for Conv-TasNet; this is Open-Unmix"):
         import_separator([tmp_path / "vocals.pth"], layers=3)
     one_way = {name: tensor for name, tensor in a_network().items() if "reverse" not in name}

@@ -60,6 +60,18 @@ def test_a_stem_in_the_place_of_the_mix_is_refused(
     assert list((tmp_path / "s").iterdir()) == []
 
 
+def test_a_primer_is_not_overwritten(
+    models: list[str], midi: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    second = tmp_path / "in-2.mid"
+    second.write_bytes(midi.read_bytes())
+    for primer, more in ((midi, []), (second, ["--variations", "2"])):
+        assert run("compose", "", "--primer", primer, "-o", midi, *more, *models) == 2
+        assert f"{primer}: is the input too" in capfd.readouterr().err
+    assert sorted(tmp_path.glob("*.mid")) == [second, midi]
+    assert second.read_bytes() == midi.read_bytes()
+
+
 def test_seeds_that_pass_the_highest(models: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     options = ["--seed", 2**63 - 1, "--variations", 2]
     assert run("compose", PROMPT, "-o", tmp_path / "v.mid", *options, *models) == 2

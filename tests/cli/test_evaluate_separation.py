@@ -169,6 +169,7 @@ def test_speakers_are_scored_in_the_best_order(
         (["--data", "DATA", "--model", "TINY", "--overlap", "1"], "overlap: must be a number from 0 to 0.9"),
         (["--data", "DATA", "--model", "TINY", "--device", "abacus"], "device 'abacus' cannot be used"),
         (["--data", "DATA", "--model", "TINY", "-o", "missing/a.json"], "missing/a.json: there is no folder"),
+        (["--data", "DATA", "--model", "TINY", "-o", "VOCALS"], "vocals.wav: is the input too"),
     ],
 )
 def test_evaluate_separation_refuses(
@@ -177,6 +178,7 @@ def test_evaluate_separation_refuses(
     (data.parent / "empty").mkdir()
     places = {"DATA": str(data), "EMPTY": str(data.parent / "empty"), "VOCODER": vocoder}
     places |= {name.upper(): str(models / f"{name}.safetensors") for name in ("tiny", "speakers")}
+    places["VOCALS"] = str(data / "test" / "a" / "vocals.wav")
     output = [] if "-o" in arguments else ["-o", "scores.json"]
     assert main(["evaluate", "separation", *(places.get(a, a) for a in arguments), *output]) == 2
     shown = capfd.readouterr()

@@ -147,6 +147,9 @@ def make_bad_inputs() -> None:
     Path("header.wav").write_bytes(good[:44])
     Path("cut.flac").write_bytes(b"fLaC" + bytes(20))
     Path("folder.wav").mkdir()
+    Path("sub").mkdir()
+    Path("sub/good.wav").write_bytes(good)
+    Path("link.wav").symlink_to("good.wav")
     io.write("nan.wav", Audio(np.zeros((1, 4000), np.float32), 24000), subtype="FLOAT")
     nan = bytearray(Path("nan.wav").read_bytes())
     nan[-400:-396] = np.array([np.nan], "<f4").tobytes()
@@ -176,6 +179,7 @@ def test_bad_input(name: str, vocoder: str, capfd: pytest.CaptureFixture[str]) -
         (["good.wav", "text.wav", "-o", "-"], "standard output takes one file"),
         (["good.wav", "./good.wav", "-o", "out"], "good.wav: several inputs have this name"),
         (["good.wav", "text.wav", "-o", "text.wav"], "text.wav: cannot be made"),
+        (["sub/good.wav", "link.wav", "-o", "."], "good.wav: is the input too"),
         (["good.wav", "-o", "out.wav", "--plot", "./good.wav"], "good.wav: is the input too"),
         (["", "-o", "out.wav"], "an empty name stands for no file or folder"),
         (["good.wav", "nan.wav", "-o", "out", "--vocoder", "nobody"], "no model named 'nobody'"),

@@ -103,6 +103,36 @@ def test_changes_of_key_and_note_length_within_a_tune(inline):
     assert [note[1] for note in notes[-8:]] == [0.5] * 8
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        "FGAB|FGAB|]\nw: la [K:C] la la la",
+        "FGAB|FGAB|] % was [K:F] once",
+        "FGAB|[K:clef=bass]FGAB|]",
+        "FGAB|[K:octave=-1]FGAB|]",
+    ],
+)
+def test_what_is_no_change_of_key_is_none(body):
+    assert [note[2] for note in melody(abc(body, meter="4/4", key="G\nL:1/4"))] == [66, 67, 69, 71] * 2
+
+
+@pytest.mark.parametrize("body", ["|:FGAB|1 FGAF:|2 [K:D]cGAB||", "|1 [K:D]cGAF:|2 cGAB||"])
+def test_endings_stay_whole_and_a_change_of_key_within_them_is_told(tmp_path, body):
+    path = tmp_path / "a.abc"
+    path.write_text(f"X:1\nT:t\nM:4/4\nL:1/4\nK:G\n{body}\n", encoding="utf-8")
+    with pytest.warns(UserWarning, match="a change of key within the tune is left out"):
+        score = read_score(path)
+    path.write_text(path.read_text(encoding="utf-8").replace("[K:D]", ""), encoding="utf-8")
+    assert read_score(path) == score
+
+
+@pytest.mark.parametrize("change", ["M:C\n", "[M:4/4]", "w: la [M:3/4] la\n", "% [Q:1/4=90]\n", "Q:1/4=60\n"])
+def test_a_metre_or_tempo_said_again_is_no_change(tmp_path, change):
+    path = tmp_path / "a.abc"
+    path.write_text(f"X:1\nT:t\nM:4/4\nL:1/4\nQ:1/4=60\nK:C\nABcd|\n{change}ABcd|]\n", encoding="utf-8")
+    read_score(path)  # warnings are errors
+
+
 @pytest.mark.parametrize("inline", [True, False])
 @pytest.mark.parametrize(("field", "what"), [("M:3/4", "metre"), ("Q:1/4=90", "tempo")])
 def test_changes_of_metre_and_tempo_within_a_tune_are_told(tmp_path, field, what, inline):

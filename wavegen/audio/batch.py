@@ -2,6 +2,7 @@
 
 import glob
 import os
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -169,7 +170,7 @@ def targets(
         if not stem or stem.startswith(".") or any(c in stem for c in "/\\\0"):
             raise InputError(f"{stem!r} cannot be part of a file's name")
     made: dict[Input, dict[str, Path]] = {}
-    taken: dict[Path, Input] = {}
+    taken: dict[str, Input] = {}  # by where links lead
     for item in inputs:
         made[item] = {}
         for stem in stems:
@@ -183,17 +184,18 @@ def targets(
             relative = _filled(template, values)
             place = output / relative
             _check_extension(template, place, values["ext"])
-            if place in taken:
-                both = sorted({str(taken[place].source), str(item.source)})
+            real = os.path.realpath(place)
+            if real in taken:
+                both = sorted({str(taken[real].source), str(item.source)})
                 who = f"two stems of {both[0]} would be" if len(both) == 1 else f"{' and '.join(both)} would both write"
                 raise InputError(
                     f"--filename-template {template!r}: {who} {place}; use {{folder}}, {{name}} and {{stem}}"
                 )
-            taken[place] = item
+            taken[real] = item
             made[item][stem] = place
     sources = {os.path.realpath(i.source): i.source for i in (*made, *untouched) if str(i.source) != "-"}
-    for place in taken:
-        source = sources.get(os.path.realpath(place))
+    for real in taken:
+        source = sources.get(real)
         if source is not None:
             raise InputError(f"{source}: would be overwritten by a result; give another folder")
     return made
@@ -240,7 +242,9 @@ def is_finished(
         for place in places:
             if place.stat().st_mtime_ns < changed:
                 return False
-            about = io.info(place)
+            with warnings.catch_warnings():
+                warnings.simplefilter("error", io.TruncatedWarning)
+                about = io.info(place)
             if (about.sample_rate, about.channels) != (source.sample_rate, source.channels):
                 return False
             if frames is not None and about.frames != frames:
@@ -248,7 +252,7 @@ def is_finished(
             container = "OPUS" if about.subtype == "OPUS" else about.format  # as the Writer calls it
             if kind is not None and (container, about.subtype) != kind:
                 return False
-    except (OSError, InputError):
+    except (OSError, InputError, io.TruncatedWarning):
         return False
     return True
 

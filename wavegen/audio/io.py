@@ -48,7 +48,7 @@ class ClippingWarning(UserWarning):
 
 
 class TruncatedWarning(UserWarning):
-    """A WAV, Ogg Vorbis or Opus file is not there to its end; what is there was read."""
+    """A WAV, AIFF, Ogg Vorbis or Opus file is not there to its end; what is there was read."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -179,8 +179,8 @@ def read(source: Source, *, start: float = 0.0, duration: float | None = None) -
     """Read a file, a seekable binary stream or, for `-`, standard input.
 
     start and duration are seconds; a duration that passes the end stops there. Raises InputError for anything that
-    cannot be read, is damaged, holds NaN or infinities, or has no samples in the part asked for. A WAV, Ogg or
-    Opus file that was cut short gives what is there, with a TruncatedWarning, as everywhere here.
+    cannot be read, is damaged, holds NaN or infinities, or has no samples in the part asked for. A WAV, AIFF,
+    Ogg or Opus file that was cut short gives what is there, with a TruncatedWarning, as everywhere here.
     """
     if not (np.isfinite(start) and start >= 0):
         raise InputError(f"start must be 0 s or later, not {start}")
@@ -257,7 +257,8 @@ class _Decoder:
             lacking = self._guard.lacking() if sound.frames else ""
             self._raise_read_error(name)
             if lacking:
-                warnings.warn(f"{name}: the file was cut short: {lacking}", TruncatedWarning, stacklevel=2)
+                # From here whoever reads, so that it is told once.
+                warnings.warn(f"{name}: the file was cut short: {lacking}", TruncatedWarning, stacklevel=1)
             self._stack = stack.pop_all()
 
     def __enter__(self) -> Self:
@@ -383,22 +384,22 @@ class _Guard:
         return rest
 
     def lacking(self) -> str:
-        """What a RIFF or Ogg file lacks of its end, if it does, without moving."""
+        """What a RIFF, AIFF or Ogg file lacks of its end, if it does, without moving."""
         position = self._file.tell()
         end = self._file.seek(0, os.SEEK_END)
         found = ""
         self._file.seek(0)
         head = self.read(8)
-        if head[:4] == b"RIFF":
-            said = 8 + int.from_bytes(head[4:], "little")
+        if head[:4] in (b"RIFF", b"RIFX", b"FORM"):
+            said = 8 + int.from_bytes(head[4:], "little" if head[:4] == b"RIFF" else "big")
             found = f"{end} bytes of {said} are there" if end + _SLACK < said < _OPEN_END else ""
         elif head[:4] == b"OggS":
             self._file.seek(max(0, end - _OGG_PAGE))
             tail = self.read(_OGG_PAGE)
-            page = tail[max(0, tail.rfind(b"OggS")) :]  # RFC 3533, section 6: flags, and lengths that sum to the page's
-            segments = page[27 : 27 + page[26]] if len(page) > 26 else b""
-            whole = segments and len(page) >= 27 + len(segments) + sum(segments)
-            found = "" if whole and page[5] & _OGG_LAST else "its last page is not there"
+            page = tail[tail.rfind(b"OggS") :] if b"OggS" in tail else b""  # not there: something else follows
+            # RFC 3533, section 6: flags, and lengths of segments that sum to the page's.
+            whole = len(page) > 26 and len(page) >= 27 + page[26] + sum(page[27 : 27 + page[26]])
+            found = "" if not page or (whole and page[5] & _OGG_LAST) else "its last page is not there"
         self._file.seek(position)
         return found
 

@@ -102,6 +102,11 @@ def compose(
         if midi and value is not None:
             raise InputError(f"{option} needs sound; let --output be an audio file")
     _require_places(target, stems, midi)
+    if primer is not None:
+        from wavegen.audio.io import require_other
+
+        for number in range(variations):
+            require_other(_numbered(target, number, variations), [primer])
     if plot is not None:
         from wavegen.audio.plots import require_sheet
 

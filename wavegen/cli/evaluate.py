@@ -188,7 +188,6 @@ def evaluate_separation(
     if seconds is not None and not seconds > 0:
         raise InputError(f"--seconds: must be positive, not {seconds:g}")
     _check(limit)
-    options.require_json(json_file)
     asked = tuple(name.strip() for names in stems or [] for name in names.split(",") if name.strip())
     if stems and not asked:
         raise InputError("--stems: names no source")
@@ -202,6 +201,7 @@ def evaluate_separation(
     given = [DEFAULTS["separator"] if name == "default" else name for name in given]
     names = separation_files.row_names([*given, *map(str, folders)])
     files = separation_files.held_out(data, layout=layout, split=split, variant=variant, limit=limit)
+    options.require_json(json_file, [path for piece in files for paths in piece.stems.values() for path in paths])
     trial = separation_files.plan(
         files,
         {name: separation_jobs.load_separator(model, device) for name, model in zip(names, given, strict=False)},

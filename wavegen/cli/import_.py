@@ -53,9 +53,10 @@ def import_(
             raise InputError(f"{name}: must be positive, not {value}")
     names = None if sources is None else tuple(name.strip() for name in sources.split(","))
 
-    from wavegen.audio.io import require_writable
+    from wavegen.audio.io import require_other, require_writable
     from wavegen.checkpoints import importers, save
 
+    require_other(output, files)
     require_writable(output)
     model = importers.import_separator(files, sources=names, sample_rate=sample_rate, mask=mask, layers=layers)
     origin = ", ".join(file.name for file in files)

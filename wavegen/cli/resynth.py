@@ -60,6 +60,8 @@ def resynth(
     from wavegen.audio import io, plots
     from wavegen.audio.batch import output_folders
 
+    for target in targets:
+        io.require_other(target, sources)
     if plot is not None:
         io.require_other(plot, sources)
         plots.require_sheet(plot)

@@ -30,8 +30,13 @@ _CHORD_SYMBOL = re.compile(r"\(?[A-G][#b]?(m|min|maj|dim|aug|sus|\+)?[0-9]*(/[A-
 _FIELD = re.compile(r"(?P<letter>[A-Za-z]):\s*(?P<value>.*?)\s*(?:%.*)?")
 
 
-_INLINE = re.compile(r"\[(?P<letter>[KL]):(?P<value>[^\]\n]*)\]")
-_CHANGE = re.compile(r"^K:.*$(?s:.*?)(?:^|\[)(?P<letter>[MQ]):", re.MULTILINE)
+_INLINE = re.compile(r"\[(?P<letter>[A-Za-z]):\s*(?P<value>[^\]\n]*?)\s*\]")
+_PLAIN = {
+    "K": re.compile(r"[A-G][#b]?\s*(?:m|min|maj|minor|major|dor|mix|dorian|mixolydian)?"),
+    "L": re.compile(r"\d+/\d+"),
+}
+_METRES = {"C": "4/4", "C|": "2/2"}
+_ENDINGS = re.compile(r"[|\[]\s*[1-9]|^V:", re.MULTILINE)
 
 
 def read_score(path: PathName, *, repeats: bool = True, number: int | None = None, pedal: bool = False) -> Score:
@@ -50,12 +55,16 @@ def read_score(path: PathName, *, repeats: bool = True, number: int | None = Non
         return read_midi(path, pedal=pedal)
     if kind == ".abc":
         text = _one_tune(_text(_bytes(name)), name, number).text
-        if found := _CHANGE.search(text):
-            message = (
-                f"{name}: a change of {'metre' if found['letter'] == 'M' else 'tempo'} within the tune is left out"
-            )
-            warnings.warn(message, stacklevel=2)
-        return parse_abc(text, repeats=repeats, name=name)
+        score = parse_abc(text, repeats=repeats, name=name)
+        left_out = [
+            *(["metre"] if len(_in_force(text, "M")) > len(score.meters) else []),
+            *(["tempo"] if len(_in_force(text, "Q")) > len(score.tempos) else []),
+            *(["key"] if "K" in _left_inline(text) else []),
+            *(["note length"] if "L" in _left_inline(text) else []),
+        ]
+        if left_out:
+            warnings.warn(f"{name}: a change of {' and of '.join(left_out)} within the tune is left out", stacklevel=2)
+        return score
     if kind == ".mxl":
         return _convert(_text(_unzipped(_bytes(name), name)), "musicxml", repeats=repeats, name=name)
     if kind in (".musicxml", ".xml"):
@@ -146,13 +155,15 @@ def _tune(lines: list[str]) -> Iterator[AbcTune]:
 def _one_tune(text: str, name: str, number: int | None) -> AbcTune:
     tunes = list(abc_tunes(text))
     if number is not None:
-        tunes = [tune for tune in tunes if tune.first("X").lstrip("0") == str(number)]
+        tunes = [tune for tune in tunes if tune.first("X").isdecimal() and int(tune.first("X")) == number]
         if not tunes:
             raise InputError(f"{name}: there is no tune X:{number}")
     if not tunes:
         raise InputError(f"{name}: holds no ABC tune (X: to K:)")
     if len(tunes) > 1 and number is None:
-        raise InputError(f"{name}: holds {len(tunes)} tunes; give the number of one (--tune, its X: field)")
+        raise InputError(
+            f"{name}: holds {len(tunes)} tunes; give the number of one, as its X: field says (render --tune)"
+        )
     return tunes[0]
 
 
@@ -165,8 +176,54 @@ def parse_abc(text: str, *, repeats: bool = True, name: str = "abc", strict: boo
     music = "\n".join(line for line in text.splitlines() if not re.match(r"\s*(%|[A-Za-z]:)", line))
     if found := re.search(r"[A-Ga-gzx][,']*([0-9]{4,})", music):  # music21 cuts it into bars for minutes
         raise InputError(f"{name}: a note of length {found[1]} is too long")
-    text = _INLINE.sub(r"\n\g<letter>:\g<value>\n", text)  # within a line, music21 leaves them out
-    return _convert(_QUOTED.sub(_only_chords, text), "abc", repeats=repeats, name=name, strict=strict)
+    return _convert(_QUOTED.sub(_only_chords, _on_lines(text)), "abc", repeats=repeats, name=name, strict=strict)
+
+
+def _on_lines(text: str) -> str:
+    """Changes of key and note length inside a line of music as lines of their own, which alone music21 follows.
+
+    Not where there are endings, which such a line would break, or several voices, of which it would change all.
+    """
+    if _ENDINGS.search(text):
+        return text
+    lines = (
+        line if _FIELD.fullmatch(line) else _INLINE.sub(_on_its_line, line.partition("%")[0])
+        for line in text.splitlines()
+    )
+    return "\n".join(lines) + "\n"
+
+
+def _on_its_line(match: re.Match[str]) -> str:
+    """A field that is nothing but a key or a length (no clef, no octave) on its own line."""
+    plain = _PLAIN.get(match["letter"])
+    return f"\n{match['letter']}:{match['value']}\n" if plain and plain.fullmatch(match["value"]) else match[0]
+
+
+def _left_inline(text: str) -> set[str]:
+    """The fields that stay inside lines of music."""
+    lines = _on_lines(text).splitlines()
+    return {
+        m["letter"] for line in lines if not _FIELD.fullmatch(line) for m in _INLINE.finditer(line.partition("%")[0])
+    }
+
+
+def _in_force(text: str, letter: str) -> list[str]:
+    """The values of a field while there is music, without those that only repeat the one before."""
+    values: list[str] = []
+    value = ""
+    for line in text.splitlines():
+        if field := _FIELD.fullmatch(line):
+            value = field["value"] if field["letter"] == letter else value
+            continue
+        music, at = line.partition("%")[0], 0
+        for found in [*_INLINE.finditer(music), None]:
+            value = _METRES.get(value, value)
+            if re.search("[A-Ga-gxz]", music[at : found.start() if found else None]) and values[-1:] != [value]:
+                values.append(value)
+            if found:
+                at = found.end()
+                value = found["value"] if found["letter"] == letter else value
+    return values
 
 
 def _only_chords(match: re.Match[str]) -> str:

@@ -28,10 +28,8 @@ from wavegen.music.instruments import GM_NAMES, usual_name
 from wavegen.music.scanner import Item, Scanner, lexicon, look_up, lowered, normalised, number
 
 MAX_CHARACTERS = 2000
-# Numbers that a reader of plain digits would misread: fractions, powers, signs, a decimal comma.
-_ODD_NUMBER = re.compile(
-    r"[0-9]*[¼-¾⅐-⅞²³¹⁰-₉①-⓿]|(?<![^\s,(])[-−][0-9][0-9.]*|(?<![0-9/.,])[0-9]{2,3},[0-9]{1,2}(?=\s*bpm)", re.IGNORECASE
-)
+# Numbers that a reader of plain digits would misread: fractions, powers, signs.
+_ODD_NUMBER = re.compile(r"[0-9]*[¼-¾⅐-⅞²³¹⁰-₉①-⓿]|(?<![^\s,(])[-−][0-9][0-9.]*")
 
 # Styles that give way to a more particular one named beside them, and those that combine with a form (a jazz waltz).
 _GENERAL = ("folk", "classical")
@@ -39,9 +37,12 @@ _GENRES = ("pop", "rock", "metal", "blues", "jazz", "bossa", "funk", "ambient", 
 _TONICS = {0: (0, 7, 2, 5, 10, 9, 3), 1: (9, 4, 2, 7, 11, 0, 5)}
 _LISTED = re.compile(r"\s*[,、&+]?\s*(?:(?:and|plus|with|和|与|及)\s*)?(?:an?(?:other)?\s)?\s*")
 _PLAYS = re.compile(
-    r"\s*(?:(?:plays?|playing|has|having|takes?|taking|carries|carrying|sings?|leads?|on|for|as|演奏|担任|是|为)\s*)?(?:the\s*|its\s*)?"
+    r"[\s:(]*(?:(?:plays?|playing|has|having|takes?|taking|carries|carrying|sings?|is|on|for|as|演奏|担任|是|为)\s*)?"
+    r"(?:(?:the|its|an?)\b\s*)?"
 )
 _ROLE = re.compile(r"\s*[:=]\s*")
+_PLAYERS = re.compile(r"\s*[:=(]\s*")
+_PARTS = ("bass", "低音")
 _OR = ("or", "或", "或者")
 _DECADE = re.compile(r"[5-9]0s")
 _SUBSTITUTES = en.SUBSTITUTES | {word + "s": program for word, program in en.SUBSTITUTES.items()} | zh.SUBSTITUTES
@@ -478,19 +479,25 @@ class _Reading:
         return tuple(self.ordered(self.without_roles(items))), wants
 
     def without_roles(self, items: list[Item]) -> list[Item]:
-        """Without a part that an instrument is given ("bass: tuba"), and the players of an ensemble named beside it."""
-        roles = [
+        """Without the part in "bass: tuba", and without the players that an ensemble's name lists behind it."""
+        kept = [
             item
-            for item, other in pairwise(items)
-            if len(item.value) == 1 and _ROLE.fullmatch(self.text[item.end : other.start])
+            for item, other in zip(items, [*items[1:], None], strict=True)
+            if other is None
+            or lowered(item.words) not in _PARTS
+            or not _ROLE.fullmatch(self.text[item.end : other.start])
         ]
-        items = [item for item in items if item not in roles]
-        ensembles = [item for item in items if len(set(item.value)) > 1]
-        others = [item for item in items if item not in ensembles]
-        if len(ensembles) == 1 and others and _are_among([p for i in others for p in i.value], ensembles[0].value):
-            self.notes.append(f"{_quoted(others)!r} is read as players of the {ensembles[0].words!r}")
-            return ensembles
-        return items
+        ensemble, *others = kept
+        if (
+            others
+            and len(set(ensemble.value)) > 1
+            and _PLAYERS.fullmatch(self.text[ensemble.end : others[0].start])
+            and not self.of("first", "last")
+            and _are_among([player for item in others for player in item.value], ensemble.value)
+        ):
+            self.notes.append(f"{_quoted(others)!r} is read as players of the {ensemble.words!r}")
+            return [ensemble]
+        return kept
 
     def ordered(self, items: list[Item]) -> list[int | str]:
         """Programs in playing order: the melody's first, the accompaniment last; a mere repetition adds no player."""
@@ -500,7 +507,10 @@ class _Reading:
         content = [item for item in self.items if item.kind != "stop"]
         named = [item for item in content if item.kind != "unknown"]
         leads = [
-            item if item in items and _PLAYS.fullmatch(lowered(self.text[item.end : role.start])) else other
+            item
+            if item in items
+            and (role.start - item.end <= 1 or _PLAYS.fullmatch(lowered(self.text[item.end : role.start])))
+            else other
             for item, role, other in zip([None, *named], named, [*named[1:], None], strict=False)
             if role.kind == "first"
         ]
@@ -588,8 +598,9 @@ class _Reading:
     def decades(self) -> None:
         """Tell that "80s pop" is read as a length."""
         for item, after in pairwise(self.items):
-            adjective = after.kind in ("style", "near", "mood", "instrument", "drummed", "drums")
-            if item.kind == "seconds" and _DECADE.fullmatch(lowered(item.words)) and adjective:
+            adjective = after.start - item.end == 1 and self.text[item.end] == " "
+            named = after.kind in ("style", "near") or "synth" in lowered(after.words)
+            if item.kind == "seconds" and _DECADE.fullmatch(lowered(item.words)) and adjective and named:
                 self.notes.append(f"{item.words!r} is read as a length; decades are not known")
 
     def tempo_and_bars(self, style: Style, meter: Meter) -> tuple[float, int]:

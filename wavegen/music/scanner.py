@@ -231,7 +231,7 @@ _LENGTH = re.compile(
     r"(?P<later>半(?!分)| and a half)?钟?(?: long(?![a-z]))?"
 )
 _BARE_SECONDS = re.compile(r"([0-5]?\d)(?![\d./:]|\s*(?:[a-z♩-]|[拍小秒]))")
-_DECADE = re.compile(r"(?:1[5-9]\d0|20\d0|[36789]0[36789])s(?![a-z])")  # the 1920s, and drum machines: no lengths
+_DECADE = re.compile(r"(?:1[5-9]|20)\d0s(?= [a-z])|[89]0[89]s(?![a-z])")  # the 1920s, and drum machines: no lengths
 _PART_TO = re.compile(rf"{_RANGE}[\s-]*{_UNIT}")
 _METER = re.compile(r"(?P<n>\d{1,3})\s?/\s?(?P<d>1|2|4|8|16|32)(?![\d/])(?:\s*(?:拍子?|time|met(?:er|re))(?![a-z]))?")
 _METER_OF = re.compile(r"(?P<d>[一二四八十]+|\d+)分之(?P<n>[\u3007一二两三四五六七八九十]+|\d+)(?:拍子?)?")

@@ -35,6 +35,8 @@ def convert(contents: Sequence[Content], wanted: Wanted) -> Separator:
             raise InputError(
                 f"there are {len(contents)} files of a source each; {len(wanted.sources)} names were given"
             )
+        if both := sorted(set(wanted.sources) & set(networks)):
+            raise InputError(f"a file is called {both[0]}, but not all as the names given; change all names, or none")
         networks = dict(zip(wanted.sources, contents, strict=True))
     if len(networks) < len(contents):
         raise InputError("several files are named after the same source; name the sources")

@@ -101,12 +101,8 @@ def compose(
     for option, value in sound.items():
         if midi and value is not None:
             raise InputError(f"{option} needs sound; let --output be an audio file")
-    _require_places(target, stems, midi)
-    if primer is not None:
-        from wavegen.audio.io import require_other
-
-        for number in range(variations):
-            require_other(_numbered(target, number, variations), [primer])
+    targets = [_numbered(target, number, variations) for number in range(variations)]
+    _require_places(targets, stems, primer, midi)
     if plot is not None:
         from wavegen.audio.plots import require_sheet
 
@@ -149,26 +145,28 @@ def compose(
             if first + variations > MOST_SEEDS:
                 raise InputError(f"--variations: {variations} seeds from {first} on pass the highest, 2**63 - 1")
             _explain(composed.plan, show_plan, report)
-        place = _numbered(target, number, variations)
         if stems is not None:
             folder = stems if variations == 1 else stems / str(number + 1)
-            options.write_stems(composed.stems, folder, subtype, mix=place)
-        _write(composed, place, subtype, report)
+            options.write_stems(composed.stems, folder, subtype, mix=targets[number])
+        _write(composed, targets[number], subtype, report)
         if plot is not None:
             _plot(composed, _numbered(plot, number, variations))
 
 
-def _require_places(target: Path, stems: Path | None, midi: bool) -> None:
-    """Refuse places that cannot be written before the work, not after it."""
+def _require_places(targets: list[Path], stems: Path | None, primer: Path | None, midi: bool) -> None:
+    """Refuse places that cannot be written, or that the primer has, before the work, not after it."""
     from wavegen.audio.batch import require_folder
-    from wavegen.audio.io import format_of, require_writable
+    from wavegen.audio.io import format_of, require_other, require_writable
 
-    if str(target) != "-":
+    for target in targets:
+        if str(target) == "-":
+            continue
         if not midi:
             try:
                 format_of(target)
             except InputError as error:
                 raise InputError(f"{error}; and .mid for the notes alone") from None
+        require_other(target, [] if primer is None else [primer])
         require_writable(target)
     if stems is not None:
         require_folder(stems)

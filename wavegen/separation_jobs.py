@@ -352,8 +352,7 @@ def separate_files(
     if jobs == 1:
         yield from (one(number, task) for number, task in enumerate(tasks))
         return
-    places = {Path(p) for task in tasks for p in (*task.places.values(), task.plot) if p is not None and str(p) != "-"}
-    folders = {place.parent for place in places}
+    folders = {folder for task in tasks for folder in _folders(task.places, task.plot)}
     made = [place for place in {p for folder in folders for p in (folder, *folder.parents)} if not place.exists()]
     try:
         with sharing_threads(jobs) as pool:
@@ -610,8 +609,7 @@ class _Outputs:
     def open(
         cls, places: Mapping[str, str | Path], plot: Path | None, about: io.AudioInfo, container: str, subtype: str
     ) -> Iterator["_Outputs"]:
-        paths = [Path(place) for place in places.values() if str(place) != "-"] + ([] if plot is None else [plot])
-        with _named(places, {}) as names, output_folders([path.parent for path in paths]):
+        with _named(places, {}) as names, output_folders(_folders(places, plot)):
             self = cls(places, plot, about, container, subtype, names)
             try:
                 with self._stack:
@@ -642,6 +640,11 @@ class _Outputs:
             with suppress(FileNotFoundError):
                 shutil.copymode(target, temporary)
             temporary.replace(target)
+
+
+def _folders(places: Mapping[str, str | Path], plot: Path | None) -> list[Path]:
+    """Where results that are files go."""
+    return [Path(p).parent for p in (*places.values(), plot) if p is not None and str(p) != "-"]
 
 
 @contextmanager

@@ -239,19 +239,19 @@ def is_finished(
     """
     try:
         changed = Path(source.path).stat().st_mtime_ns
-        for place in places:
-            if place.stat().st_mtime_ns < changed:
-                return False
-            with warnings.catch_warnings():
-                warnings.simplefilter("error", io.TruncatedWarning)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", io.TruncatedWarning)
+            for place in places:
+                if place.stat().st_mtime_ns < changed:
+                    return False
                 about = io.info(place)
-            if (about.sample_rate, about.channels) != (source.sample_rate, source.channels):
-                return False
-            if frames is not None and about.frames != frames:
-                return False
-            container = "OPUS" if about.subtype == "OPUS" else about.format  # as the Writer calls it
-            if kind is not None and (container, about.subtype) != kind:
-                return False
+                if (about.sample_rate, about.channels) != (source.sample_rate, source.channels):
+                    return False
+                if frames is not None and about.frames != frames:
+                    return False
+                container = "OPUS" if about.subtype == "OPUS" else about.format  # as the Writer calls it
+                if kind is not None and (container, about.subtype) != kind:
+                    return False
     except (OSError, InputError, io.TruncatedWarning):
         return False
     return True

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 DEFAULT_OUTPUT = Path("music.wav")
 MIDI = (".mid", ".midi")
-MOST_SEEDS = 2**63
 MOST_VARIATIONS = 100
 
 
@@ -109,6 +108,7 @@ def compose(
         require_sheet(plot)
 
     from wavegen import music_jobs
+    from wavegen.pipelines import SEED
 
     first = 0
     for number in range(variations):
@@ -142,7 +142,7 @@ def compose(
         )
         if number == 0:
             first = composed.attributes.seed
-            if first + variations > MOST_SEEDS:
+            if first + variations - 1 > SEED[1]:
                 raise InputError(f"--variations: {variations} seeds from {first} on pass the highest, 2**63 - 1")
             _explain(composed.plan, show_plan, report)
         if stems is not None:

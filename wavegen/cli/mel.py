@@ -43,9 +43,8 @@ def continue_(
     The recording's own samples stay as they are; rate, channels and sample format are the recording's (16 bits if it
     comes by standard input).
     """
-    subtype = options.subtype(bit_depth)
+    subtype = options.subtype(bit_depth) or _subtype(source, output)
     audio = _read(source, output)
-    subtype = subtype or _subtype(source, output)
     if _ends_silent(audio):
         report: Report = context.obj
         report.say("note: the recording ends in silence, and silence follows it; cut its end to go on from sound")
@@ -83,9 +82,8 @@ def fill(
     What was there is ignored; all other samples stay as they are, in the recording's sample format (16 bits if it comes
     by standard input).
     """
-    subtype = options.subtype(bit_depth)
+    subtype = options.subtype(bit_depth) or _subtype(source, output)
     audio = _read(source, output)
-    subtype = subtype or _subtype(source, output)
 
     from wavegen import mel_jobs
 

@@ -85,8 +85,11 @@ def show(text: str, values: Mapping[str, Any], json_file: Path | None, report: R
     from wavegen.audio.io import atomic
 
     written = json.dumps(values, indent=1)
-    print(written if str(json_file) == "-" else text)
-    if json_file is not None and str(json_file) != "-":
+    if str(json_file) == "-":
+        print(written)
+        return
+    print(text)
+    if json_file is not None:
         with atomic(json_file) as temporary:
             temporary.write_text(written + "\n", encoding="utf-8")
         report.say(f"{json_file}: written")

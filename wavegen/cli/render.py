@@ -57,8 +57,6 @@ def render(
     report: Report = context.obj
     subtype = options.subtype(bit_depth)
 
-    from wavegen.audio.batch import require_folder
-
     given = {
         "--spec": spec,
         "--refine": refine,
@@ -71,8 +69,6 @@ def render(
     if source.suffix.lower() in SCORES:
         _refuse(given, "a score")
         _refuse({} if source.suffix.lower() == ".abc" else {"--tune": tune}, "this file")
-        if stems is not None:
-            require_folder(stems)
         _score(source, output, subtype, report, renderer, vocoder, soundfont, stems, tune, device)
         return
     _refuse({"--renderer": renderer, "--soundfont": soundfont, "--tune": tune, "--stems": stems}, "a mel")
@@ -120,8 +116,11 @@ def _score(
     device: str,
 ) -> None:
     from wavegen import music_jobs
+    from wavegen.audio.batch import require_folder
     from wavegen.audio.io import write
 
+    if stems is not None:
+        require_folder(stems)
     rendered = music_jobs.render_score(
         source,
         renderer=renderer or "neural",  # type: ignore[arg-type]  # checked there

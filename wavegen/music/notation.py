@@ -28,8 +28,6 @@ _TOLERANCE = 1e-4  # quarters, below the shortest notes of notation (a 128th tup
 _QUOTED = re.compile(r'"(?P<text>[^"\n]*)"')
 _CHORD_SYMBOL = re.compile(r"\(?[A-G][#b]?(m|min|maj|dim|aug|sus|\+)?[0-9]*(/[A-G][#b]?)?\)?")
 _FIELD = re.compile(r"(?P<letter>[A-Za-z]):\s*(?P<value>.*?)\s*(?:%.*)?")
-
-
 _INLINE = re.compile(r"\[(?P<letter>[A-Za-z]):\s*(?P<value>[^\]\n]*?)\s*\]")
 _PLAIN = {
     "K": re.compile(r"[A-G][#b]?\s*(?:m|min|maj|minor|major|dor|mix|dorian|mixolydian)?"),
@@ -56,13 +54,14 @@ def read_score(path: PathName, *, repeats: bool = True, number: int | None = Non
     if kind == ".abc":
         text = _one_tune(_text(_bytes(name)), name, number).text
         score = parse_abc(text, repeats=repeats, name=name)
-        left_out = [
-            *(["metre"] if len(_in_force(text, "M")) > len(score.meters) else []),
-            *(["tempo"] if len(_in_force(text, "Q")) > len(score.tempos) else []),
-            *(["key"] if "K" in _left_inline(text) else []),
-            *(["note length"] if "L" in _left_inline(text) else []),
-        ]
-        if left_out:
+        inline = {found["letter"] for line in _on_lines(text).splitlines() for found in _INLINE.finditer(_music(line))}
+        changes = {
+            "metre": len(_in_force(text, "M")) > len(score.meters),
+            "tempo": len(_in_force(text, "Q")) > len(score.tempos),
+            "key": "K" in inline,
+            "note length": "L" in inline,
+        }
+        if left_out := [what for what, lost in changes.items() if lost]:
             warnings.warn(f"{name}: a change of {' and of '.join(left_out)} within the tune is left out", stacklevel=2)
         return score
     if kind == ".mxl":
@@ -179,6 +178,11 @@ def parse_abc(text: str, *, repeats: bool = True, name: str = "abc", strict: boo
     return _convert(_QUOTED.sub(_only_chords, _on_lines(text)), "abc", repeats=repeats, name=name, strict=strict)
 
 
+def _music(line: str) -> str:
+    """What of a line is music: nothing of a field or of lyrics, and no comment."""
+    return "" if _FIELD.fullmatch(line) else line.partition("%")[0]
+
+
 def _on_lines(text: str) -> str:
     """Changes of key and note length inside a line of music as lines of their own, which alone music21 follows.
 
@@ -186,25 +190,14 @@ def _on_lines(text: str) -> str:
     """
     if _ENDINGS.search(text):
         return text
-    lines = (
-        line if _FIELD.fullmatch(line) else _INLINE.sub(_on_its_line, line.partition("%")[0])
-        for line in text.splitlines()
-    )
-    return "\n".join(lines) + "\n"
+    lines = text.splitlines()
+    return "\n".join(_INLINE.sub(_on_its_line, music) if (music := _music(line)) else line for line in lines) + "\n"
 
 
 def _on_its_line(match: re.Match[str]) -> str:
     """A field that is nothing but a key or a length (no clef, no octave) on its own line."""
     plain = _PLAIN.get(match["letter"])
     return f"\n{match['letter']}:{match['value']}\n" if plain and plain.fullmatch(match["value"]) else match[0]
-
-
-def _left_inline(text: str) -> set[str]:
-    """The fields that stay inside lines of music."""
-    lines = _on_lines(text).splitlines()
-    return {
-        m["letter"] for line in lines if not _FIELD.fullmatch(line) for m in _INLINE.finditer(line.partition("%")[0])
-    }
 
 
 def _in_force(text: str, letter: str) -> list[str]:
@@ -215,7 +208,7 @@ def _in_force(text: str, letter: str) -> list[str]:
         if field := _FIELD.fullmatch(line):
             value = field["value"] if field["letter"] == letter else value
             continue
-        music, at = line.partition("%")[0], 0
+        music, at = _music(line), 0
         for found in [*_INLINE.finditer(music), None]:
             value = _METRES.get(value, value)
             if re.search("[A-Ga-gxz]", music[at : found.start() if found else None]) and values[-1:] != [value]:
